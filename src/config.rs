@@ -1,0 +1,1 @@
+//! Every knob: flag, environment variable, unit, default, validation.

@@ -1,0 +1,1 @@
+//! Gun's mesh. Knows no sockets.

@@ -1,0 +1,2 @@
+//! The relay binary: arguments in, exit code out.
+fn main() {}
