@@ -1,1 +1,4 @@
-//! Gun's mesh. Knows no sockets.
+//! Gun's mesh: messages, their memory, their routes. Knows no sockets, clocks or threads.
+
+pub mod dedup;
+pub mod peer;

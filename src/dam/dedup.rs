@@ -1,0 +1,513 @@
+//! The memory of ids: who sent a message first, and what it asked.
+//!
+//! Owns: the table from the key of an id (or of an answer's `@` + `##`) to an [`Entry`].
+//! Must not know: clocks, peers beyond their id, messages.
+//!
+//! Gun keeps an id for 9 s after it was last seen and sweeps every 9 s, so an id lives 9 to 18 s
+//! after its last touch (Gun: `dup.track`, `dup.check`, `dup.drop`). Two generations give the same
+//! life without a sweep: a touch puts the entry into the current generation, and every
+//! [`GENERATION_MS`] the older one is emptied and becomes the current one.
+//!
+//! Invariants:
+//! - A key is in one generation at most, and exactly one caller of [`Dedup::first`] is told `true`
+//!   until the key is forgotten. Both hold because the key's shard of map 0 is the gate: it is
+//!   locked first and held through every access, in whichever map the entry lies.
+//! - The `via` of an entry is the one it was made with; a duplicate never changes it.
+//! - The table holds `entries_max` entries plus a small overshoot: at half of it the older
+//!   generation is given up early, and counted.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_secret};
+
+use super::peer::PeerId;
+
+/// How long a generation is current, in milliseconds (Gun: `dup`'s `age`, 9 s).
+pub const GENERATION_MS: u64 = 9_000;
+
+/// Locks per generation. Far more than threads, so that two threads rarely meet at one.
+const SHARDS: usize = 256;
+
+/// A byte that no id can hold, as it occurs in no UTF-8 text: keeps `"ab" + "c"` and `"a" + "bc"`
+/// apart, and both apart from any plain id.
+const SEPARATOR: u8 = 0xff;
+
+/// The random secret that keys are made with, so that no peer can aim at a shard or a collision.
+pub type Secret = [u8; 192];
+
+/// 128 bits that stand for an id: at 64 bits collisions of honest ids would be expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key([u64; 2]);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+/// Passes a [`Key`] through: it is a hash already.
+#[derive(Clone, Default)]
+pub(super) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only keys are hashed, and they write one u64");
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+pub(super) type KeyMap<V> = DashMap<Key, V, BuildHasherDefault<KeyHasher>>;
+
+pub(super) fn key_map<V>(shards: usize) -> KeyMap<V> {
+    DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), shards)
+}
+
+/// Makes keys out of texts.
+#[derive(Clone)]
+pub struct Keys {
+    secret: Box<Secret>,
+}
+
+impl Keys {
+    /// `secret` should be random for each process.
+    pub fn new(secret: Secret) -> Self {
+        Keys {
+            secret: Box::new(secret),
+        }
+    }
+
+    /// The key of an id or a name.
+    pub fn of(&self, text: &[u8]) -> Key {
+        let hash = xxh3_128_with_secret(text, &self.secret[..]);
+        Key([hash as u64, (hash >> 64) as u64])
+    }
+
+    /// The key of an answer's content: the asked id together with the hash (Gun: `tmp+hash`).
+    pub fn of_pair(&self, asked: &[u8], hash: &[u8]) -> Key {
+        let mut text = SmallVec::<[u8; 64]>::from_slice(asked);
+        text.push(SEPARATOR);
+        text.extend_from_slice(hash);
+        self.of(&text)
+    }
+}
+
+/// Whether a remembered message was a question, and the hash its asker is known to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question(u64);
+
+impl Question {
+    /// Not a question.
+    pub const NONE: Question = Question(0);
+    /// A question of an asker that has nothing yet.
+    pub const OPEN: Question = Question(1);
+
+    /// A question whose asker has content of this `##` (its text form).
+    pub fn with_hash(hash: &[u8]) -> Question {
+        Question(xxh3_64_with_seed(hash, 0).max(2))
+    }
+
+    /// The message was a question.
+    pub fn is_asked(self) -> bool {
+        self != Question::NONE
+    }
+
+    /// It was a question, and its asker has hashed content.
+    pub fn has_hash(self) -> bool {
+        self.0 > 1
+    }
+}
+
+/// What is remembered of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The peer it came from, where answers go. None for what cannot be answered.
+    pub via: Option<PeerId>,
+    /// What it asked.
+    pub question: Question,
+}
+
+impl Entry {
+    /// Remembered as seen, and nothing more.
+    pub const SEEN: Entry = Entry {
+        via: None,
+        question: Question::NONE,
+    };
+}
+
+/// What becomes of an entry after a look at it.
+pub enum After {
+    /// Its age stays as it is.
+    Keep,
+    /// It was used: it lives on for 9 s or more from now.
+    Refresh,
+}
+
+/// The table. Shared by all reactors; see the module's head for how it works.
+pub struct Dedup {
+    generations: [KeyMap<Entry>; 2],
+    /// Counts rotations; its lowest bit names the current generation.
+    epoch: AtomicU32,
+    /// Held while a generation is emptied. It guards when the last timed rotation was (ms).
+    rotated_ms: Mutex<u64>,
+    generation_max: usize,
+    /// The size is looked at once in `sample_mask + 1` inserts: counting takes every lock.
+    sample_mask: u64,
+    evicted_early: AtomicU64,
+}
+
+impl Dedup {
+    /// A table that holds about `entries_max` entries, both generations together.
+    pub fn new(entries_max: usize) -> Self {
+        let generation_max = (entries_max / 2).max(1);
+        let sample = (generation_max / 64).next_power_of_two().clamp(1, 256);
+        Dedup {
+            generations: [key_map(SHARDS), key_map(SHARDS)],
+            epoch: AtomicU32::new(0),
+            rotated_ms: Mutex::new(0),
+            generation_max,
+            sample_mask: sample as u64 - 1,
+            evicted_early: AtomicU64::new(0),
+        }
+    }
+
+    /// Remembers `key` and says true; or, if it is known already, refreshes it and says false.
+    #[doc(alias = "check")]
+    #[doc(alias = "track")]
+    pub fn first(&self, key: Key, entry: Entry) -> bool {
+        let first = self.update(key, |known| {
+            (
+                Some(known.unwrap_or(entry)),
+                After::Refresh,
+                known.is_none(),
+            )
+        });
+        if first && key.0[1] & self.sample_mask == 0 {
+            self.enforce_max();
+        }
+        first
+    }
+
+    /// If `key` is known, refreshes it and says true (Gun: `dup.check`).
+    pub fn seen(&self, key: Key) -> bool {
+        self.update(key, |known| (known, After::Refresh, known.is_some()))
+    }
+
+    /// Takes back a [`first`](Self::first).
+    pub fn forget(&self, key: Key) {
+        let gate = self.generations[0].entry(key);
+        self.generations[1].remove(&key);
+        if let dashmap::Entry::Occupied(known) = gate {
+            known.remove();
+        }
+    }
+
+    /// Shows the entry of `key` to `look`, which may change it. None: it is not known.
+    ///
+    /// `look` runs under the entry's lock and must not use the table.
+    pub fn with<R>(&self, key: Key, look: impl FnOnce(&mut Entry) -> (After, R)) -> Option<R> {
+        self.update(key, |known| {
+            let Some(mut entry) = known else {
+                return (None, After::Keep, None);
+            };
+            let (after, answer) = look(&mut entry);
+            (Some(entry), after, Some(answer))
+        })
+    }
+
+    /// Every access: shows `step` what is known of `key` and stores what it returns, in the
+    /// current generation if it is to be refreshed.
+    fn update<R>(
+        &self,
+        key: Key,
+        step: impl FnOnce(Option<Entry>) -> (Option<Entry>, After, R),
+    ) -> R {
+        let [zero, one] = &self.generations;
+        let current = self.epoch.load(Ordering::Acquire) & 1;
+        let gate = zero.entry(key);
+        let (known, home) = match &gate {
+            dashmap::Entry::Occupied(entry) => (Some(*entry.get()), 0),
+            dashmap::Entry::Vacant(_) => (one.get(&key).map(|entry| *entry), 1),
+        };
+        let (next, after, answer) = step(known);
+        let Some(next) = next else { return answer };
+        let target = if matches!(after, After::Refresh) {
+            current
+        } else {
+            home
+        };
+        match gate {
+            dashmap::Entry::Occupied(mut entry) if target == 0 => {
+                entry.insert(next);
+            }
+            dashmap::Entry::Occupied(entry) => {
+                one.insert(key, next);
+                entry.remove();
+            }
+            dashmap::Entry::Vacant(gate) if target == 0 => {
+                if known.is_some() {
+                    one.remove(&key);
+                }
+                gate.insert(next);
+            }
+            dashmap::Entry::Vacant(_gate) => {
+                one.insert(key, next);
+            }
+        }
+        answer
+    }
+
+    /// Starts a new generation when the current one is [`GENERATION_MS`] old. To be called about
+    /// once a second, from any thread, with a clock that never goes back.
+    #[doc(alias = "drop")]
+    pub fn expire(&self, now_ms: u64) {
+        let Ok(mut rotated_ms) = self.rotated_ms.try_lock() else {
+            return;
+        };
+        let age = now_ms.saturating_sub(*rotated_ms);
+        if age < GENERATION_MS {
+            return;
+        }
+        *rotated_ms = now_ms;
+        self.rotate();
+        if age >= 2 * GENERATION_MS {
+            self.rotate();
+        }
+    }
+
+    fn enforce_max(&self) {
+        let Ok(_rotating) = self.rotated_ms.try_lock() else {
+            return;
+        };
+        let current = self.epoch.load(Ordering::Acquire) & 1;
+        if self.generations[current as usize].len() > self.generation_max {
+            let evicted = self.rotate();
+            self.evicted_early
+                .fetch_add(evicted as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Empties the older generation, then makes it the current one: in this order, or what
+    /// others insert meanwhile would be lost. The caller holds `rotated_ms`. Returns how many
+    /// entries it held.
+    fn rotate(&self) -> usize {
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let older = &self.generations[(epoch & 1 ^ 1) as usize];
+        let (held, capacity) = (older.len(), older.capacity());
+        older.clear();
+        // Room that was used is kept for the next round; what a spike left is given back.
+        if held < capacity / 4 {
+            older.shrink_to_fit();
+        }
+        self.epoch.store(epoch.wrapping_add(1), Ordering::Release);
+        held
+    }
+
+    /// Entries held now.
+    pub fn len(&self) -> usize {
+        self.generations
+            .iter()
+            .map(|generation| generation.len())
+            .sum()
+    }
+
+    /// Nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries given up before their time because the table was full, ever.
+    pub fn evicted_early(&self) -> u64 {
+        self.evicted_early.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    fn keys() -> Keys {
+        Keys::new([7; 192])
+    }
+
+    fn from(peer: u64) -> Entry {
+        Entry {
+            via: Some(PeerId::new(peer, 0)),
+            question: Question::NONE,
+        }
+    }
+
+    #[test]
+    fn an_id_is_first_once() {
+        let dedup = Dedup::new(1000);
+        let key = keys().of(b"a");
+        assert!(dedup.first(key, from(1)));
+        assert!(!dedup.first(key, from(2)));
+        let via = dedup.with(key, |entry| (After::Keep, entry.via)).unwrap();
+        assert_eq!(
+            via,
+            Some(PeerId::new(1, 0)),
+            "a duplicate never changes the source"
+        );
+        dedup.forget(key);
+        assert!(dedup.first(key, from(2)));
+    }
+
+    #[test]
+    fn an_id_lives_9_to_18_seconds_after_its_last_touch() {
+        for touched in (0..GENERATION_MS).step_by(500) {
+            let dedup = Dedup::new(1000);
+            let key = keys().of(b"a");
+            dedup.first(key, from(1));
+            let mut died = None;
+            for now in (0..40_000).step_by(500) {
+                dedup.expire(now);
+                if now == touched {
+                    assert!(dedup.seen(key));
+                }
+                let known = dedup.with(key, |_| (After::Keep, ())).is_some();
+                if !known && died.is_none() {
+                    died = Some(now);
+                }
+            }
+            let age = died.expect("it is forgotten") - touched;
+            assert!(
+                (9_000..=18_000).contains(&age),
+                "touched at {touched}, lived {age} ms"
+            );
+        }
+    }
+
+    #[test]
+    fn a_touch_every_five_seconds_keeps_an_id_for_ever() {
+        let dedup = Dedup::new(1000);
+        let key = keys().of(b"a");
+        dedup.first(key, from(1));
+        for now in (0..200_000).step_by(500) {
+            dedup.expire(now);
+            if now % 5_000 == 0 {
+                assert!(dedup.seen(key), "forgotten at {now} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn a_look_without_use_does_not_keep_an_id() {
+        let dedup = Dedup::new(1000);
+        let key = keys().of(b"a");
+        dedup.first(key, from(1));
+        for now in (0..=18_000).step_by(500) {
+            dedup.expire(now);
+            dedup.with(key, |_| (After::Keep, ()));
+        }
+        assert!(dedup.is_empty());
+    }
+
+    #[test]
+    fn a_change_is_kept_wherever_the_entry_lies() {
+        let dedup = Dedup::new(1000);
+        let key = keys().of(b"a");
+        dedup.first(
+            key,
+            Entry {
+                via: None,
+                question: Question::OPEN,
+            },
+        );
+        let hash = Question::with_hash(b"12");
+        for rotation in 0..4 {
+            dedup.with(key, |entry| {
+                entry.question = if rotation % 2 == 0 {
+                    hash
+                } else {
+                    Question::OPEN
+                };
+                (After::Refresh, ())
+            });
+            dedup.rotate();
+            let held = dedup.with(key, |entry| (After::Keep, entry.question.has_hash()));
+            assert_eq!(held, Some(rotation % 2 == 0));
+            assert_eq!(dedup.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_full_table_gives_up_the_older_generation_and_counts_it() {
+        let (dedup, keys) = (Dedup::new(1_000), keys());
+        for id in 0..100_000u32 {
+            assert!(dedup.first(keys.of(&id.to_le_bytes()), from(1)));
+            assert!(dedup.len() <= 1_500, "{} entries", dedup.len());
+        }
+        assert!(dedup.evicted_early() > 90_000);
+        let newest = keys.of(&99_999u32.to_le_bytes());
+        assert!(dedup.seen(newest));
+    }
+
+    #[test]
+    fn memory_is_given_back_after_a_spike() {
+        let (dedup, keys) = (Dedup::new(1 << 20), keys());
+        for id in 0..200_000u32 {
+            dedup.first(keys.of(&id.to_le_bytes()), from(1));
+        }
+        for seconds in 0..60 {
+            dedup.expire(seconds * 1_000);
+        }
+        let room: usize = dedup.generations.iter().map(|map| map.capacity()).sum();
+        assert!(room < 10_000, "room for {room} entries is kept");
+    }
+
+    #[test]
+    fn a_pair_is_no_plain_concatenation() {
+        let keys = keys();
+        assert_ne!(keys.of_pair(b"ab", b"c"), keys.of_pair(b"a", b"bc"));
+        assert_ne!(keys.of_pair(b"ab", b"12"), keys.of(b"ab12"));
+    }
+
+    #[test]
+    fn of_many_threads_exactly_one_is_first_and_its_source_is_kept() {
+        const IDS: usize = 2_000;
+        const THREADS: u64 = 8;
+        let (dedup, keys) = (Dedup::new(1 << 20), keys());
+        let winners: Vec<_> = (0..IDS).map(|_| AtomicUsize::new(0)).collect();
+        let winner_of: Vec<_> = (0..IDS).map(|_| AtomicU64::new(0)).collect();
+        std::thread::scope(|scope| {
+            for thread in 1..=THREADS {
+                let (dedup, keys, winners, winner_of) = (&dedup, &keys, &winners, &winner_of);
+                scope.spawn(move || {
+                    for id in 0..IDS {
+                        if dedup.first(keys.of(&id.to_le_bytes()), from(thread)) {
+                            winners[id].fetch_add(1, Ordering::Relaxed);
+                            winner_of[id].store(thread, Ordering::Relaxed);
+                        }
+                        // One rotation forgets nothing: entries change maps under the others.
+                        if thread == 1 && id == IDS / 2 {
+                            let _rotating = dedup.rotated_ms.lock();
+                            dedup.rotate();
+                        }
+                        if id % 7 == 0 {
+                            dedup.seen(keys.of(&(id / 2).to_le_bytes()));
+                        }
+                    }
+                });
+            }
+        });
+        for id in 0..IDS {
+            assert_eq!(winners[id].load(Ordering::Relaxed), 1, "id {id}");
+            let key = keys.of(&id.to_le_bytes());
+            let via = dedup.with(key, |entry| (After::Keep, entry.via)).unwrap();
+            assert_eq!(
+                via,
+                Some(PeerId::new(winner_of[id].load(Ordering::Relaxed), 0))
+            );
+        }
+    }
+}
