@@ -177,16 +177,33 @@ pub fn masked(opcode: Opcode, payload: &[&[u8]], key: [u8; 4]) -> Vec<u8> {
 /// Masks or unmasks `bytes`, which begin `offset` bytes into their payload (RFC 6455 section 5.3).
 #[inline]
 pub fn mask(bytes: &mut [u8], key: [u8; 4], offset: usize) {
+    mask_and_or(bytes, key, offset);
+}
+
+/// Unmasks a whole payload. Tells whether it is ASCII, and therefore UTF-8, without a second pass.
+#[inline]
+pub(super) fn unmask_is_ascii(payload: &mut [u8], key: [u8; 4]) -> bool {
+    mask_and_or(payload, key, 0) & 0x8080_8080_8080_8080 == 0
+}
+
+/// Masks, and returns all resulting bytes or'ed together, spread over a word.
+#[inline]
+fn mask_and_or(bytes: &mut [u8], key: [u8; 4], offset: usize) -> u64 {
     let key = u32::from_le_bytes(key).rotate_right(8 * (offset as u32 & 3));
     let wide = u64::from(key) << 32 | u64::from(key);
+    let mut seen = 0;
     let (blocks, rest) = bytes.as_chunks_mut::<8>();
     // Whole words in a plain loop: the compiler turns it into vector instructions.
     for block in blocks {
-        *block = (u64::from_le_bytes(*block) ^ wide).to_le_bytes();
+        let word = u64::from_le_bytes(*block) ^ wide;
+        seen |= word;
+        *block = word.to_le_bytes();
     }
     for (byte, key) in rest.iter_mut().zip(wide.to_le_bytes()) {
         *byte ^= key;
+        seen |= u64::from(*byte);
     }
+    seen
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use std::ops::{Deref, Range};
 
 use bytes::Bytes;
 
-use super::frame::{HEADER_BYTES_MAX, Opcode, mask};
+use super::frame::{HEADER_BYTES_MAX, Opcode, mask, unmask_is_ascii};
 use assembly::{Assembly, Joined};
 pub use fault::ReadError;
 use head::Head;
@@ -146,11 +146,10 @@ impl FrameReader {
         if let Some((key, payload)) = self.peek_short_text(input, *at) {
             *at = payload.end;
             let text = &mut input[payload];
-            mask(text, key, 0);
-            return match simdutf8::basic::from_utf8(text) {
-                Ok(_) => Ok(Some(Event::Text(Payload::Borrowed(text)))),
-                Err(_) => Err(self.fail(ReadError::TextNotUtf8)),
-            };
+            if !unmask_is_ascii(text, key) && simdutf8::basic::from_utf8(text).is_err() {
+                return Err(self.fail(ReadError::TextNotUtf8));
+            }
+            return Ok(Some(Event::Text(Payload::Borrowed(text))));
         }
         self.next_any(input, at)
     }

@@ -135,6 +135,18 @@ fn every_broken_rule_has_its_fault() {
 }
 
 #[test]
+fn one_bad_byte_is_found_anywhere() {
+    for len in 1..70 {
+        for at in 0..len {
+            let mut payload = vec![b'a'; len];
+            payload[at] = 0x80;
+            let (_, error) = read(Role::Server, &frame(0x81, &payload));
+            assert_eq!(error, Some(ReadError::TextNotUtf8), "byte {at} of {len}");
+        }
+    }
+}
+
+#[test]
 fn whole_messages_are_lent_out_of_the_input() {
     let mut input = frame(0x81, "grüße".as_bytes());
     let mut reader = FrameReader::new(Role::Server, 1000);
