@@ -1,4 +1,15 @@
 //! Gun's mesh: messages, their memory, their routes. Knows no sockets, clocks or threads.
+//!
+//! - [`batch`]: a frame's text taken apart into messages.
+//! - [`message`]: one message's envelope, and its rewriting for forwarding.
+//! - [`lenient`] and [`js`]: what JavaScript accepts and how it sees values.
+//! - [`dedup`]: the memory of ids. [`peer`]: who is connected.
+//! - [`mesh`]: what happens to a message.
 
+pub mod batch;
 pub mod dedup;
+pub mod js;
+pub mod lenient;
+pub mod mesh;
+pub mod message;
 pub mod peer;

@@ -1,0 +1,455 @@
+//! One DAM message: the fields of its envelope, and its text as it is forwarded.
+//!
+//! Owns: which members count (of duplicates the last, as in JavaScript), and the edits of
+//! forwarding, as parts of the original text, so that nothing needs to be copied or printed.
+//! Must not know: where the text came from, peers, dedup, routes.
+//! Invariants: `text` is a valid JSON object, `{` to `}`; whatever is not edited is forwarded byte
+//! for byte; the parts of a rewrite joined are again a valid JSON object.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+pub use super::js::Kind;
+use super::{js, lenient};
+
+/// A member of the envelope, as JavaScript sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Field<'a> {
+    /// The type of the value.
+    pub kind: Kind,
+    /// `Boolean(value)`: most of DAM's rules ask for this only.
+    pub truthy: bool,
+    /// `String(value)`, which is how Gun uses a value as a key; empty when falsy. WTF-8.
+    pub text: Cow<'a, [u8]>,
+    /// The JSON source text of the value; empty when absent.
+    pub source: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Field<'a> {
+    fn new(source: &'a [u8], at: usize, decoded: Option<&'a [u8]>) -> Self {
+        let truthy = js::truthy(source);
+        let text = match decoded {
+            _ if !truthy => Cow::Borrowed(&b""[..]),
+            Some(decoded) => Cow::Borrowed(decoded),
+            None => js::text(source),
+        };
+        Field {
+            kind: js::kind(source),
+            truthy,
+            text,
+            source,
+            at,
+        }
+    }
+
+    fn span(&self) -> Range<usize> {
+        self.at..self.at + self.source.len()
+    }
+}
+
+/// One message heard.
+#[doc(alias = "hear")]
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Message<'a> {
+    /// The source text, from `{` to `}`.
+    pub text: &'a [u8],
+    /// The offset of `text` in the payload of the frame; None when the message came inside of a
+    /// text, so that its own text is no part of the payload.
+    pub start: Option<usize>,
+    /// `#`
+    pub id: Field<'a>,
+    /// `@`: the id of the message this one answers.
+    pub ack: Field<'a>,
+    /// `##`: the hash of the content.
+    pub hash: Field<'a>,
+    /// `><`: names of peers that have this message already.
+    pub skip: Field<'a>,
+    /// The verb of a message between neighbours.
+    pub dam: Field<'a>,
+    /// In `dam: "?"`: who the peer is.
+    pub pid: Field<'a>,
+    /// In `dam: "!"`: what went wrong.
+    pub err: Field<'a>,
+    /// The result in an answer, or application data.
+    pub ok: Field<'a>,
+    /// Whether there is truthy data.
+    pub put: bool,
+    /// Whether there is a truthy question.
+    pub get: bool,
+    /// Members named `_`, with the comma that goes with each. Ordered, disjoint.
+    cuts: SmallVec<[(usize, usize); 1]>,
+    /// Whether any member stays.
+    kept: bool,
+    /// The end of the last member so far.
+    end: usize,
+}
+
+/// What to change on forwarding. Every value is JSON source text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rewrite<'r> {
+    /// The new `#`, also where there was none.
+    pub id: Option<&'r [u8]>,
+    /// The new `><`, also where there was none.
+    pub skip: Option<&'r [u8]>,
+    /// The new `ok`, where there was one.
+    pub ok: Option<&'r [u8]>,
+}
+
+/// A piece of a rewritten message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part<'m> {
+    /// A range of `Message::text`.
+    Kept(Range<usize>),
+    /// Text that was not there before.
+    New(&'m [u8]),
+}
+
+/// A range of the text and what stands there instead.
+type Edit<'m> = (Range<usize>, Option<&'m [u8]>);
+
+/// The spelling of a number that Gun counts with; no number in real use is longer.
+pub type NumberText = SmallVec<[u8; 32]>;
+
+impl<'a> Message<'a> {
+    /// A message without members yet.
+    pub(super) fn new(text: &'a [u8], start: Option<usize>) -> Self {
+        Message {
+            text,
+            start,
+            ..Message::default()
+        }
+    }
+
+    /// Reads an object that was checked before, the slow way.
+    pub(super) fn read(text: &'a [u8], start: Option<usize>) -> Self {
+        let mut message = Message::new(text, start);
+        lenient::members(text, |key, value| {
+            let at = lenient::offset(text, value);
+            let key_at = lenient::offset(text, key);
+            message.member(&js::decode(key), key_at, at..at + value.len(), None);
+        });
+        message
+    }
+
+    /// Takes the next member: its decoded key, where the key starts, where the value is, and,
+    /// if that is known already, the decoded text of the value.
+    #[inline]
+    pub(super) fn member(
+        &mut self,
+        key: &[u8],
+        key_at: usize,
+        value: Range<usize>,
+        decoded: Option<&'a [u8]>,
+    ) {
+        // A `_` that no kept member precedes goes together with the comma behind it.
+        if !self.kept
+            && let Some(cut) = self.cuts.last_mut()
+        {
+            cut.1 = key_at;
+        }
+        let end = value.end;
+        if key == b"_" {
+            let from = if self.kept { self.end } else { key_at };
+            self.cuts.push((from, end));
+        } else {
+            self.kept = true;
+            self.field(key, value, decoded);
+        }
+        self.end = end;
+    }
+
+    #[inline]
+    fn field(&mut self, key: &[u8], value: Range<usize>, decoded: Option<&'a [u8]>) {
+        let field = match key {
+            b"#" => &mut self.id,
+            b"@" => &mut self.ack,
+            b"##" => &mut self.hash,
+            b"><" => &mut self.skip,
+            b"dam" => &mut self.dam,
+            b"pid" => &mut self.pid,
+            b"err" => &mut self.err,
+            b"ok" => &mut self.ok,
+            b"put" => return self.put = js::truthy(&self.text[value]),
+            b"get" => return self.get = js::truthy(&self.text[value]),
+            _ => return,
+        };
+        *field = Field::new(&self.text[value.clone()], value.start, decoded);
+    }
+
+    /// The hop budget left for acknowledgements: `(ok["@"] || 1) - 1` as JSON text. For the new
+    /// `ok` of a message that carries `put` and `ok`. Gun: mesh.raw
+    pub fn hops(&self) -> NumberText {
+        let mut budget = &b"1"[..];
+        if self.ok.kind == Kind::Object {
+            lenient::members(self.ok.source, |key, value| {
+                if *js::decode(key) == *b"@" {
+                    budget = value;
+                }
+            });
+        }
+        let left = if js::truthy(budget) {
+            js::number(budget) - 1.0
+        } else {
+            0.0
+        };
+        if !left.is_finite() {
+            return NumberText::from_slice(b"null");
+        }
+        NumberText::from_slice(ryu_js::Buffer::new().format_finite(left).as_bytes())
+    }
+
+    /// The text to forward, in parts: the original with the given values set and every `_`
+    /// removed. Gun: mesh.raw
+    pub fn rewrite<'m>(&'m self, new: &Rewrite<'m>, part: &mut impl FnMut(Part<'m>)) {
+        let mut from = 0;
+        for (at, value) in self.edits(new) {
+            if from < at.start {
+                part(Part::Kept(from..at.start));
+            }
+            if let Some(value) = value {
+                part(Part::New(value));
+            }
+            from = at.end;
+        }
+        let inserts = self.inserts(new);
+        if inserts.iter().any(Option::is_some) {
+            let close = self.text.len() - 1;
+            part(Part::Kept(from..close));
+            from = close;
+        }
+        let mut comma = self.kept;
+        for (name, value) in inserts.into_iter().flatten() {
+            part(Part::New(if comma { name } else { &name[1..] }));
+            part(Part::New(value));
+            comma = true;
+        }
+        part(Part::Kept(from..self.text.len()));
+    }
+
+    /// Appends the text to forward. For messages that are small or that are joined to a batch.
+    pub fn append(&self, new: &Rewrite<'_>, to: &mut Vec<u8>) {
+        self.rewrite(new, &mut |part| match part {
+            Part::Kept(range) => to.extend_from_slice(&self.text[range]),
+            Part::New(text) => to.extend_from_slice(text),
+        });
+    }
+
+    /// The length of the text to forward, in bytes.
+    pub fn rewritten_len(&self, new: &Rewrite<'_>) -> usize {
+        let mut sum = 0;
+        self.rewrite(new, &mut |part| {
+            sum += match part {
+                Part::Kept(range) => range.len(),
+                Part::New(text) => text.len(),
+            }
+        });
+        sum
+    }
+
+    /// Everything to replace or cut, in the order of the text.
+    fn edits<'m>(&'m self, new: &Rewrite<'m>) -> SmallVec<[Edit<'m>; 4]> {
+        let mut edits: SmallVec<[Edit<'m>; 4]> = SmallVec::new();
+        for (field, value) in [
+            (&self.id, new.id),
+            (&self.skip, new.skip),
+            (&self.ok, new.ok),
+        ] {
+            if value.is_some() && field.kind != Kind::Absent {
+                edits.push((field.span(), value));
+            }
+        }
+        edits.extend(self.cuts.iter().map(|&(from, to)| (from..to, None)));
+        if edits.len() > 1 {
+            edits.sort_unstable_by_key(|(at, _)| at.start);
+        }
+        edits
+    }
+
+    /// Members to add: the comma and name, and the value.
+    fn inserts<'m>(&self, new: &Rewrite<'m>) -> [Option<(&'static [u8], &'m [u8])>; 2] {
+        let absent = |field: &Field<'_>| field.kind == Kind::Absent;
+        [
+            new.id
+                .filter(|_| absent(&self.id))
+                .map(|id| (&b",\"#\":"[..], id)),
+            new.skip
+                .filter(|_| absent(&self.skip))
+                .map(|skip| (&b",\"><\":"[..], skip)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Message<'_> {
+        Message::read(text.as_bytes(), Some(0))
+    }
+
+    fn rewritten(text: &str, new: Rewrite<'_>) -> String {
+        let message = read(text);
+        let mut to = Vec::new();
+        message.append(&new, &mut to);
+        assert_eq!(to.len(), message.rewritten_len(&new));
+        String::from_utf8(to).unwrap()
+    }
+
+    const ALL: Rewrite<'_> = Rewrite {
+        id: Some(b"\"I\""),
+        skip: Some(b"\"S\""),
+        ok: Some(b"{}"),
+    };
+    const NONE: Rewrite<'_> = Rewrite {
+        id: None,
+        skip: None,
+        ok: None,
+    };
+
+    #[test]
+    fn fields_are_seen_as_javascript_sees_them() {
+        let message = read(
+            r####"{"#":5.0,"@":true,"##":["x"],"><":"a,b","dam":null,"pid":{},"err":"\ud83d","put":{},"get":0}"####,
+        );
+        let texts = [
+            &message.id,
+            &message.ack,
+            &message.hash,
+            &message.skip,
+            &message.dam,
+            &message.pid,
+            &message.err,
+        ]
+        .map(|f| &*f.text);
+        assert_eq!(
+            texts,
+            [
+                &b"5"[..],
+                b"true",
+                b"x",
+                b"a,b",
+                b"",
+                b"[object Object]",
+                b"\xED\xA0\xBD"
+            ]
+        );
+        assert_eq!(message.id.source, b"5.0");
+        assert_eq!((message.dam.kind, message.dam.truthy), (Kind::Null, false));
+        assert_eq!(
+            (message.ok.kind, message.put, message.get),
+            (Kind::Absent, true, false)
+        );
+    }
+
+    #[test]
+    fn of_duplicate_keys_the_last_counts_however_it_is_spelled() {
+        let message = read(r###"{"#":"a","put":1,"\u0023":"b","put":null}"###);
+        assert_eq!(&*message.id.text, b"b");
+        assert!(!message.put);
+        let text = r###"{"#":"a","\u0023":"b","><":"1","><":"2"}"###;
+        assert_eq!(
+            rewritten(text, ALL),
+            r###"{"#":"a","\u0023":"I","><":"1","><":"S"}"###
+        );
+    }
+
+    #[test]
+    fn nothing_to_change_is_one_part() {
+        let message = read(r##"{"#":"a" , "x":1}"##);
+        let mut parts = Vec::new();
+        message.rewrite(&NONE, &mut |part| parts.push(part));
+        assert_eq!(parts, [Part::Kept(0..message.text.len())]);
+        parts.clear();
+        message.rewrite(
+            &Rewrite {
+                skip: Some(b"\"S\""),
+                ..NONE
+            },
+            &mut |part| parts.push(part),
+        );
+        assert_eq!(
+            parts,
+            [
+                Part::Kept(0..16),
+                Part::New(b",\"><\":"),
+                Part::New(b"\"S\""),
+                Part::Kept(16..17)
+            ]
+        );
+    }
+
+    #[test]
+    fn members_are_set_in_place_or_at_the_end() {
+        assert_eq!(rewritten("{}", ALL), r##"{"#":"I","><":"S"}"##);
+        assert_eq!(rewritten("{ }", ALL), r##"{ "#":"I","><":"S"}"##);
+        assert_eq!(
+            rewritten(r#"{"a":1 }"#, ALL),
+            r##"{"a":1 ,"#":"I","><":"S"}"##
+        );
+        assert_eq!(
+            rewritten(r##"{"><":1,"ok":[2],"#":null}"##, ALL),
+            r##"{"><":"S","ok":{},"#":"I"}"##
+        );
+        assert_eq!(
+            rewritten(r##"{"#" : "x" }"##, ALL),
+            r##"{"#" : "I" ,"><":"S"}"##
+        );
+    }
+
+    #[test]
+    fn underscores_go_with_one_comma() {
+        let table = [
+            (r#"{"_":1}"#, "{}"),
+            (r#"{ "_" : 1 }"#, "{  }"),
+            (r#"{"_":1,"_":2,"\u005f":{}}"#, "{}"),
+            (r#"{"_":1,"a":2}"#, r#"{"a":2}"#),
+            (r#"{"_":1 , "_":3 , "a":2}"#, r#"{"a":2}"#),
+            (r#"{"a":2,"_":1}"#, r#"{"a":2}"#),
+            ("{\"a\":2\n,\t\"_\":1 , \"_\":2 }", r#"{"a":2 }"#),
+            (r#"{"a":2,"_":1,"b":3}"#, r#"{"a":2,"b":3}"#),
+            (
+                r#"{"_":0,"a":{"_":1},"_":1,"_":2,"b":3,"_":3}"#,
+                r#"{"a":{"_":1},"b":3}"#,
+            ),
+        ];
+        for (text, want) in table {
+            assert_eq!(rewritten(text, NONE), want, "{text}");
+        }
+        assert_eq!(rewritten(r#"{"_":1}"#, ALL), r##"{"#":"I","><":"S"}"##);
+        assert_eq!(
+            rewritten(r##"{"_":1,"#":2,"_":3}"##, ALL),
+            r##"{"#":"I","><":"S"}"##
+        );
+    }
+
+    #[test]
+    fn hops_are_counted_like_javascript() {
+        let table = [
+            ("{\"@\":9,\"/\":1}", "8"),
+            ("{\"@\":1}", "0"),
+            ("{\"@\":0}", "0"),
+            ("{}", "0"),
+            ("{\"@\":9,\"\\u0040\":3}", "2"),
+            ("{\"@\":\"5\"}", "4"),
+            ("{\"@\":\" \"}", "-1"),
+            ("{\"@\":\"x\"}", "null"),
+            ("{\"@\":{}}", "null"),
+            ("{\"@\":[7]}", "6"),
+            ("{\"@\":[]}", "-1"),
+            ("{\"@\":true}", "0"),
+            ("{\"@\":1e400}", "null"),
+            ("{\"@\":0.5}", "-0.5"),
+            ("{\"@\":1e22}", "1e+22"),
+            ("true", "0"),
+            ("\"@\"", "0"),
+            ("[1]", "0"),
+        ];
+        for (ok, want) in table {
+            let text = format!("{{\"ok\":{ok},\"put\":{{}}}}");
+            assert_eq!(read(&text).hops().as_slice(), want.as_bytes(), "{ok}");
+        }
+    }
+}
