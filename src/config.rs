@@ -3,7 +3,7 @@
 //! This file is the only reader of arguments and environment; the rest of the program gets a [`Config`] of plain
 //! values. Precedence: flag, then `GUNMETAL_…`, then the names Gun's own relay reads (`PORT`, `PEERS`), then the
 //! default. An environment variable goes through the same parser as its flag, so both are validated alike and an
-//! error names the one that is at fault. The defaults live in [`Flags`] and nowhere else.
+//! error names the one that is at fault. The defaults live in `Flags` and nowhere else.
 
 use std::ffi::OsString;
 use std::fmt;
