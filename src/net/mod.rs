@@ -1,1 +1,3 @@
 //! All I/O, clocks and threads.
+
+pub mod http;
