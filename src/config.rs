@@ -1,1 +1,869 @@
-//! Every knob: flag, environment variable, unit, default, validation.
+//! Every knob of the relay: flag, environment variable, unit, default, validation.
+//!
+//! This file is the only reader of arguments and environment; the rest of the program gets a [`Config`] of plain
+//! values. Precedence: flag, then `GUNMETAL_…`, then the names Gun's own relay reads (`PORT`, `PEERS`), then the
+//! default. An environment variable goes through the same parser as its flag, so both are validated alike and an
+//! error names the one that is at fault. The defaults live in `Flags` and nowhere else.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// The port Gun's own relay listens on.
+pub const PORT_DEFAULT: u16 = 8765;
+/// Gun's `opt.max`: 0.3 × 300 000 000 UTF-16 code units.
+pub const MESSAGE_BYTES_MAX_DEFAULT: u64 = 90_000_000;
+/// Gun packs up to a ten-thousandth of the longest message into one frame.
+const MESSAGES_PER_BATCH: usize = 10_000;
+/// Outbound peers; each has a thread of its own.
+pub const PEERS_MAX: usize = 99;
+/// Reactor threads, and as many writer threads.
+pub const THREADS_MAX: usize = 64;
+/// The most connections the relay takes when nobody names a number, however many files it may open.
+pub const CONNECTIONS_MAX_DERIVED: usize = 1_000_000;
+/// Files a relay needs besides its connections: logs, libraries, connections that are being refused.
+const OPEN_FILES_RESERVED: usize = 64;
+/// Files each thread needs: its poll, its waker, its listener.
+const OPEN_FILES_PER_THREAD: usize = 4;
+
+/// A configuration in force: validated, every default filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Where to accept connections; one address.
+    pub listen: Vec<SocketAddr>,
+    /// Relays to dial, each once.
+    pub peers: Vec<PeerUrl>,
+    /// Threads that read, at least one.
+    pub reactors: usize,
+    /// Threads that write, at least one.
+    pub writers: usize,
+    /// How long a writer collects messages before it writes (Gun: `opt.gap`).
+    pub batch_gap: Duration,
+    /// Up to how many bytes of messages share a frame (Gun: `opt.pack`); follows `message_bytes_max`.
+    pub batch_bytes_max: usize,
+    /// The longest message that is forwarded (Gun: `opt.max`, in UTF-16 code units).
+    pub message_bytes_max: usize,
+    /// How deep the JSON of a message may be nested.
+    pub message_depth_max: usize,
+    /// Bytes that may wait for one slow peer.
+    pub backlog_bytes_max: usize,
+    /// Reactor turns that may wait for one writer.
+    pub queue_turns_max: usize,
+    /// Bytes that may wait for all the writers together.
+    pub queue_bytes_max: usize,
+    /// Message ids that are remembered.
+    pub dedup_entries_max: usize,
+    /// Connections open at the same time.
+    pub connections_max: usize,
+    /// Bytes of an HTTP request or response head.
+    pub head_bytes_max: usize,
+    /// From accept or connect to a finished WebSocket handshake.
+    pub handshake_timeout: Duration,
+    /// How often a quiet peer is pinged; `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// How long a pinged peer may stay silent.
+    pub pong_timeout: Duration,
+    /// How long a peer with a backlog may take nothing at all.
+    pub stall_timeout: Duration,
+    /// How long a stopping relay keeps writing what is queued.
+    pub drain_time: Duration,
+    /// The filter of log lines.
+    pub log: String,
+    /// How many files the process may open; what `connections_max` is derived from.
+    pub open_files_max: usize,
+}
+
+/// One relay to dial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerUrl {
+    /// The URL as given, scheme included: the peer's name on the wire.
+    pub name: String,
+    /// The host, without the brackets of an IPv6 address.
+    pub host: String,
+    /// The port; 80 when the URL names none.
+    pub port: u16,
+    /// What follows the host, at least `/`.
+    pub path_and_query: String,
+    /// The value of the `Host` header.
+    pub host_header: String,
+}
+
+impl Config {
+    /// Reads the arguments and the environment of this process; prints the fault and exits when one is wrong.
+    ///
+    /// Raises the limit on open files first, because `connections_max` follows from it.
+    pub fn from_args() -> Config {
+        // A refusal is no fault: the limit that is in force is read afterwards.
+        let _ = rlimit::increase_nofile_limit(u64::MAX);
+        Config::parse_from(std::env::args_os(), |name| std::env::var_os(name))
+            .unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads `args` (the program's name first) and the environment that `env` looks up.
+    pub fn parse_from<I, A>(
+        args: I,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Config, clap::Error>
+    where
+        I: IntoIterator<Item = A>,
+        A: Into<OsString>,
+    {
+        let matches = matches_with_environment(args.into_iter().map(Into::into).collect(), env)?;
+        Ok(Flags::from_arg_matches(&matches)?.resolve())
+    }
+
+    /// The default with two threads of each kind, so that a test crosses threads on any machine.
+    pub fn for_tests() -> Config {
+        Config {
+            reactors: 2,
+            writers: 2,
+            ..Config::default()
+        }
+    }
+
+    /// What a relay says when it starts; `bound` is where it listens in fact.
+    pub fn start_lines(&self, bound: &[SocketAddr]) -> Vec<String> {
+        let mut lines = vec![format!("gunmetal {}", env!("CARGO_PKG_VERSION"))];
+        lines.extend(
+            bound
+                .iter()
+                .map(|address| format!("listening on {address}, Gun peers at ws://{address}/gun")),
+        );
+        lines.push(format!(
+            "threads: {} reactors, {} writers",
+            self.reactors, self.writers
+        ));
+        lines.push(self.limits_line());
+        lines.push(self.times_line());
+        if self.connections_max > self.open_files_max {
+            lines.push(format!(
+                "connections-max {} cannot be reached: this process may open {} files (see `ulimit -n`)",
+                self.connections_max, self.open_files_max
+            ));
+        }
+        lines.extend(self.peers.iter().map(|peer| format!("peer: {}", peer.name)));
+        lines
+    }
+
+    fn limits_line(&self) -> String {
+        let size = |bytes: usize| Size(bytes as u64);
+        format!(
+            "limits: connections {}, message {}, depth {}, backlog {}, queue {} turns and {}, head {}, remembered ids {}",
+            self.connections_max,
+            size(self.message_bytes_max),
+            self.message_depth_max,
+            size(self.backlog_bytes_max),
+            self.queue_turns_max,
+            size(self.queue_bytes_max),
+            size(self.head_bytes_max),
+            self.dedup_entries_max
+        )
+    }
+
+    fn times_line(&self) -> String {
+        let ping = self
+            .ping_interval
+            .map_or("off".to_owned(), |interval| format!("{interval:?}"));
+        format!(
+            "times: handshake {:?}, ping {ping}, pong {:?}, stall {:?}, drain {:?}, gap {}ms",
+            self.handshake_timeout,
+            self.pong_timeout,
+            self.stall_timeout,
+            self.drain_time,
+            self.batch_gap.as_millis()
+        )
+    }
+}
+
+impl Default for Config {
+    /// The default of every flag, on a free port of the loopback address: a relay inside another program.
+    fn default() -> Config {
+        let no_env = |_: &str| None;
+        let config = Config::parse_from(["gunmetal"], no_env).expect("the defaults are valid");
+        Config {
+            listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)],
+            ..config
+        }
+    }
+}
+
+const ABOUT: &str = "A relay for Gun.js applications. Gun peers connect to ws://HOST:8765/gun";
+const AFTER_HELP: &str = "\
+Environment: every flag is also a variable, --backlog-bytes-max is GUNMETAL_BACKLOG_BYTES_MAX. \
+PORT and PEERS work as in Gun's own relay. A flag wins over GUNMETAL_..., which wins over PORT and PEERS.
+
+Sizes are bytes, or K, M, G for KiB, MiB, GiB: 512K, 4M. Times may have a fraction: 0.5.
+
+Examples:
+  gunmetal                                      on port 8765 of every address
+  gunmetal 8080 --peers ws://10.0.0.2:8765/gun  on port 8080, linked to another relay
+  gunmetal --listen 127.0.0.1:8765              behind a proxy on the same machine";
+
+/// The command line.
+#[derive(Parser, Debug)]
+#[command(name = "gunmetal", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+struct Flags {
+    /// Port to listen on, on every IPv4 address; short for --listen 0.0.0.0:PORT
+    #[arg(value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
+    /// Address and port to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Network", default_value_t = listen_on(PORT_DEFAULT))]
+    listen: SocketAddr,
+    /// Relays to link to, comma-separated: ws://HOST:PORT/gun. The path is used as given, so do not forget /gun
+    #[arg(long, value_name = "URL,URL", help_heading = "Network", value_parser = parse_peers,
+          default_value = "", hide_default_value = true)]
+    peers: Peers,
+    /// Connections open at the same time, further ones are refused [default: from the open-file limit]
+    #[arg(long, value_name = "COUNT", help_heading = "Network", value_parser = count(1..=10_000_000))]
+    connections_max: Option<usize>,
+
+    /// Threads that read, at most 64; 0: one per core
+    #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
+          value_parser = count(0..=THREADS_MAX as u64))]
+    reactors: usize,
+    /// Threads that write, at most 64; 0: one per core
+    #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
+          value_parser = count(0..=THREADS_MAX as u64))]
+    writers: usize,
+    /// Milliseconds to collect messages before writing them; 0: write at once
+    #[arg(long, value_name = "MS", help_heading = "Threads", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=1000))]
+    gap: u64,
+
+    /// Longest message forwarded, strictly in UTF-16 code units, as Gun counts
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", default_value_t = Size(MESSAGE_BYTES_MAX_DEFAULT),
+          value_parser = size(KIB..=GIB))]
+    message_bytes_max: Size,
+    /// Deepest nesting of a message's JSON
+    #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 1000,
+          value_parser = count(8..=10_000))]
+    message_depth_max: usize,
+    /// Bytes waiting for one slow peer; more closes it
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", default_value_t = Size(4 * MIB),
+          value_parser = size(64 * KIB..=4 * GIB))]
+    backlog_bytes_max: Size,
+    /// Turns waiting for one writer; more makes the readers wait
+    #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 64, value_parser = count(1..=65_536))]
+    queue_turns_max: usize,
+    /// Bytes waiting for all the writers; more makes the readers wait
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", default_value_t = Size(256 * MIB),
+          value_parser = size(MIB..=64 * GIB))]
+    queue_bytes_max: Size,
+    /// Message ids remembered against duplicates; beyond it the oldest are forgotten early
+    #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 2_000_000,
+          value_parser = count(1000..=1_000_000_000))]
+    dedup_entries_max: usize,
+    /// Bytes of an HTTP request head
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", default_value_t = Size(16 * KIB),
+          value_parser = size(KIB..=MIB))]
+    head_bytes_max: Size,
+
+    /// Time for a new connection to finish its handshake
+    #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "5", value_parser = seconds(0.1..=3600.0))]
+    handshake_timeout: Duration,
+    /// Time between pings to a quiet peer; 0: no pings
+    #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "30", value_parser = seconds(0.0..=3600.0))]
+    ping_interval: Duration,
+    /// Time a pinged peer has to say anything; then it is closed
+    #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "30", value_parser = seconds(0.1..=3600.0))]
+    pong_timeout: Duration,
+    /// Time a peer with a backlog may take nothing; then it is closed
+    #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "10", value_parser = seconds(0.1..=3600.0))]
+    stall_timeout: Duration,
+    /// Time to write what is queued when the relay is told to stop
+    #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "3", value_parser = seconds(0.0..=3600.0))]
+    drain_time: Duration,
+
+    /// What to log: error, warn, info, debug, or a filter such as warn,gunmetal::net::dial=debug
+    #[arg(
+        long,
+        value_name = "FILTER",
+        help_heading = "Log",
+        default_value = "info"
+    )]
+    log: String,
+}
+
+impl Flags {
+    fn resolve(self) -> Config {
+        let message_bytes_max = self.message_bytes_max.bytes();
+        let (reactors, writers) = (threads(self.reactors), threads(self.writers));
+        let open_files_max = open_files_max();
+        let spare_files = open_files_max.saturating_sub(
+            OPEN_FILES_RESERVED + OPEN_FILES_PER_THREAD * (reactors + writers) + self.peers.0.len(),
+        );
+        Config {
+            listen: vec![self.port.map_or(self.listen, listen_on)],
+            peers: self.peers.0,
+            reactors,
+            writers,
+            batch_gap: Duration::from_millis(self.gap),
+            batch_bytes_max: (message_bytes_max / MESSAGES_PER_BATCH).max(1),
+            message_bytes_max,
+            message_depth_max: self.message_depth_max,
+            backlog_bytes_max: self.backlog_bytes_max.bytes(),
+            queue_turns_max: self.queue_turns_max,
+            queue_bytes_max: self.queue_bytes_max.bytes(),
+            dedup_entries_max: self.dedup_entries_max,
+            connections_max: self
+                .connections_max
+                .unwrap_or(spare_files.clamp(1, CONNECTIONS_MAX_DERIVED)),
+            head_bytes_max: self.head_bytes_max.bytes(),
+            handshake_timeout: self.handshake_timeout,
+            ping_interval: (!self.ping_interval.is_zero()).then_some(self.ping_interval),
+            pong_timeout: self.pong_timeout,
+            stall_timeout: self.stall_timeout,
+            drain_time: self.drain_time,
+            log: self.log,
+            open_files_max,
+        }
+    }
+}
+
+/// Parses `args`, then adds each flag that only the environment gives, one by one, so that an error has one culprit.
+fn matches_with_environment(
+    mut args: Vec<OsString>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<ArgMatches, clap::Error> {
+    let command = Flags::command();
+    let on_command_line = command.clone().try_get_matches_from(&args)?;
+    let given = |id: &str| on_command_line.value_source(id) == Some(ValueSource::CommandLine);
+    let mut matches = on_command_line.clone();
+    for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+        let id = flag.replace('-', "_");
+        if given(&id) || id == "listen" && given("port") {
+            continue;
+        }
+        let Some((variable, value)) = environment_value(&id, &env) else {
+            continue;
+        };
+        let mut arg = OsString::from(format!("--{flag}="));
+        arg.push(value);
+        args.insert(1, arg);
+        matches = command
+            .clone()
+            .try_get_matches_from(&args)
+            .map_err(|error| blame(&variable, &error))?;
+    }
+    Ok(matches)
+}
+
+/// The variable that stands in for a flag, and its value. Empty counts as not set, except for the list of peers,
+/// where it means none.
+fn environment_value(
+    id: &str,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Option<(String, OsString)> {
+    let own = format!("GUNMETAL_{}", id.to_uppercase());
+    if let Some(value) = env(&own).filter(|value| id == "peers" || !value.is_empty()) {
+        return Some((own, value));
+    }
+    let guns = match id {
+        "listen" => "PORT",
+        "peers" => "PEERS",
+        _ => return None,
+    };
+    let mut value = env(guns).filter(|value| !value.is_empty())?;
+    if id == "listen" {
+        let port = std::mem::replace(&mut value, format!("{}:", Ipv4Addr::UNSPECIFIED).into());
+        value.push(port);
+    }
+    Some((guns.to_owned(), value))
+}
+
+fn blame(variable: &str, error: &clap::Error) -> clap::Error {
+    let text = error.to_string();
+    let text = text
+        .trim_start_matches("error: ")
+        .lines()
+        .next()
+        .unwrap_or_default();
+    clap::Error::raw(
+        ErrorKind::ValueValidation,
+        format!("environment variable {variable}: {text}\n"),
+    )
+}
+
+/// A number of bytes, written as `4194304` or `4M`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size(u64);
+
+impl Size {
+    fn bytes(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+
+    fn parse(text: &str) -> Option<Size> {
+        let (digits, unit) = match text.as_bytes().last()? {
+            b'K' | b'k' => (&text[..text.len() - 1], KIB),
+            b'M' | b'm' => (&text[..text.len() - 1], MIB),
+            b'G' | b'g' => (&text[..text.len() - 1], GIB),
+            _ => (text, 1),
+        };
+        digits.parse::<u64>().ok()?.checked_mul(unit).map(Size)
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            bytes if bytes > 0 && bytes % GIB == 0 => write!(out, "{}G", bytes / GIB),
+            bytes if bytes > 0 && bytes % MIB == 0 => write!(out, "{}M", bytes / MIB),
+            bytes if bytes > 0 && bytes % KIB == 0 => write!(out, "{}K", bytes / KIB),
+            bytes => write!(out, "{bytes}"),
+        }
+    }
+}
+
+fn size(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<Size, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let size = Size::parse(text)
+            .ok_or("a size is a number of bytes, or one with K, M or G: 512K, 4M")?;
+        let (least, most) = (Size(*range.start()), Size(*range.end()));
+        if range.contains(&size.0) {
+            Ok(size)
+        } else {
+            Err(format!("it must be from {least} to {most}"))
+        }
+    }
+}
+
+fn seconds(
+    range: RangeInclusive<f64>,
+) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let seconds = text
+            .parse::<f64>()
+            .map_err(|_| "a time is a number of seconds: 5, 0.5")?;
+        let (least, most) = (range.start(), range.end());
+        if !range.contains(&seconds) {
+            return Err(format!("it must be from {least} to {most} seconds"));
+        }
+        Ok(Duration::from_secs_f64(seconds))
+    }
+}
+
+fn count(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
+}
+
+fn listen_on(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)
+}
+
+fn threads(asked: usize) -> usize {
+    if asked > 0 {
+        return asked;
+    }
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(THREADS_MAX)
+}
+
+fn open_files_max() -> usize {
+    // Where the limit cannot be read, the smallest that is usual.
+    let soft = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
+    usize::try_from(soft).unwrap_or(usize::MAX)
+}
+
+/// The list of `--peers`; a type of its own because an empty value means none.
+#[derive(Debug, Clone)]
+struct Peers(Vec<PeerUrl>);
+
+fn parse_peers(list: &str) -> Result<Peers, String> {
+    let mut peers = Vec::<PeerUrl>::new();
+    for entry in list
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+    {
+        let peer = PeerUrl::parse(entry).map_err(|fault| format!("peer {entry:?}: {fault}"))?;
+        if !peers.iter().any(|known| known.same_target(&peer)) {
+            peers.push(peer);
+        }
+    }
+    if peers.len() > PEERS_MAX {
+        return Err(format!(
+            "{} peers are listed, {PEERS_MAX} is the most",
+            peers.len()
+        ));
+    }
+    Ok(Peers(peers))
+}
+
+impl PeerUrl {
+    /// Takes a URL apart; the error says what is wrong with it.
+    pub fn parse(url: &str) -> Result<PeerUrl, String> {
+        if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a URL is printable ASCII, anything else must be encoded".to_owned());
+        }
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or("not a URL; write ws://HOST:PORT/gun")?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => {}
+            "wss" | "https" => return Err("TLS links are not supported yet".to_owned()),
+            _ => return Err(format!("unknown scheme {scheme}; write ws://HOST:PORT/gun")),
+        }
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (host, port) = host_and_port(authority)?;
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(PeerUrl {
+            name: url.to_owned(),
+            path_and_query: format!("{slash}{path}"),
+            host_header: host_header(&host, port),
+            host,
+            port,
+        })
+    }
+
+    fn same_target(&self, other: &PeerUrl) -> bool {
+        self.host.eq_ignore_ascii_case(&other.host)
+            && self.port == other.port
+            && self.path_and_query == other.path_and_query
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(String, u16), String> {
+    if authority.contains('@') {
+        return Err("a user name in a URL is not supported".to_owned());
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => {
+            let (host, port) = bracketed
+                .split_once(']')
+                .ok_or("the bracket of the IPv6 address is not closed")?;
+            host.parse::<Ipv6Addr>()
+                .map_err(|_| format!("{host} is not an IPv6 address"))?;
+            (host, port)
+        }
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if host.is_empty() {
+        return Err("it names no host".to_owned());
+    }
+    if port.is_empty() {
+        return Ok((host.to_owned(), 80));
+    }
+    let number = port
+        .strip_prefix(':')
+        .and_then(|digits| digits.parse::<u16>().ok())
+        .filter(|&port| port > 0);
+    let number = number.ok_or_else(|| format!("{port} is not a port from 1 to 65535"))?;
+    Ok((host.to_owned(), number))
+}
+
+fn host_header(host: &str, port: u16) -> String {
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    if port == 80 {
+        host
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses `args` in the environment `env`.
+    fn config(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
+        let lookup = |name: &str| {
+            env.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| OsString::from(value))
+        };
+        Config::parse_from(std::iter::once(&"gunmetal").chain(args), lookup)
+            .map_err(|error| error.to_string())
+    }
+
+    fn listen(args: &[&str], env: &[(&str, &str)]) -> String {
+        config(args, env).unwrap().listen[0].to_string()
+    }
+
+    fn peers(args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
+        config(args, env)
+            .unwrap()
+            .peers
+            .into_iter()
+            .map(|peer| peer.name)
+            .collect()
+    }
+
+    fn fault(args: &[&str], env: &[(&str, &str)]) -> String {
+        config(args, env).unwrap_err()
+    }
+
+    #[test]
+    fn defaults_are_guns() {
+        let config = config(&[], &[]).unwrap();
+        assert_eq!(config.listen, ["0.0.0.0:8765".parse().unwrap()]);
+        assert_eq!(config.message_bytes_max, 90_000_000);
+        assert_eq!(config.batch_bytes_max, 9000);
+        assert_eq!(config.batch_gap, Duration::ZERO);
+        assert_eq!(config.peers, []);
+        assert!(config.reactors >= 1 && config.writers >= 1 && config.connections_max >= 1);
+        assert!(config.connections_max < config.open_files_max);
+    }
+
+    #[test]
+    fn flag_wins_over_own_variable_over_guns_variable_over_default() {
+        let (own, guns) = (("GUNMETAL_LISTEN", "127.0.0.1:2"), ("PORT", "3"));
+        assert_eq!(
+            listen(&["--listen", "127.0.0.1:1"], &[own, guns]),
+            "127.0.0.1:1"
+        );
+        assert_eq!(listen(&["1"], &[own, guns]), "0.0.0.0:1");
+        assert_eq!(listen(&[], &[own, guns]), "127.0.0.1:2");
+        assert_eq!(listen(&[], &[guns]), "0.0.0.0:3");
+        assert_eq!(listen(&[], &[("PORT", "")]), "0.0.0.0:8765");
+
+        let (own, guns) = (
+            ("GUNMETAL_PEERS", "ws://own/gun"),
+            ("PEERS", "ws://guns/gun"),
+        );
+        assert_eq!(
+            peers(&["--peers", "ws://flag/gun"], &[own, guns]),
+            ["ws://flag/gun"]
+        );
+        assert_eq!(peers(&[], &[own, guns]), ["ws://own/gun"]);
+        assert_eq!(peers(&[], &[guns]), ["ws://guns/gun"]);
+    }
+
+    #[test]
+    fn every_flag_is_a_variable() {
+        for flag in Flags::command()
+            .get_arguments()
+            .filter_map(clap::Arg::get_long)
+        {
+            let variable = format!("GUNMETAL_{}", flag.replace('-', "_").to_uppercase());
+            let sample = match flag {
+                "listen" => "127.0.0.1:9",
+                "peers" => "ws://sample/gun",
+                "log" => "debug",
+                "head-bytes-max" => "9K",
+                size if size.ends_with("-bytes-max") => "9M",
+                count if count.ends_with("-max") => "9999",
+                _ => "9",
+            };
+            let by_variable = config(&[], &[(&variable, sample)]).unwrap();
+            assert_eq!(
+                by_variable,
+                config(&[&format!("--{flag}={sample}")], &[]).unwrap(),
+                "{flag}"
+            );
+            assert_ne!(
+                by_variable,
+                config(&[], &[]).unwrap(),
+                "{flag} changes nothing"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_list_of_peers_means_none() {
+        let guns = ("PEERS", "ws://guns/gun");
+        assert_eq!(peers(&["--peers="], &[guns]), [""; 0]);
+        assert_eq!(peers(&[], &[("GUNMETAL_PEERS", ""), guns]), [""; 0]);
+    }
+
+    #[test]
+    fn port_and_listen_exclude_each_other_on_the_command_line_only() {
+        assert!(fault(&["8080", "--listen", "127.0.0.1:1"], &[]).contains("cannot be used with"));
+        assert_eq!(
+            listen(&["8080"], &[("GUNMETAL_LISTEN", "127.0.0.1:1")]),
+            "0.0.0.0:8080"
+        );
+        assert_eq!(
+            listen(&["--listen", "127.0.0.1:1"], &[("PORT", "8080")]),
+            "127.0.0.1:1"
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_variable_at_fault() {
+        let fault_of = |name, value| fault(&[], &[("GUNMETAL_GAP", "5"), (name, value)]);
+        assert!(
+            fault_of("GUNMETAL_REACTORS", "many")
+                .contains("GUNMETAL_REACTORS: invalid value 'many'")
+        );
+        assert!(fault_of("PORT", "http").contains("environment variable PORT"));
+        assert!(fault_of("PEERS", "wss://a/gun").contains("TLS links are not supported yet"));
+        assert!(!fault(&["--gap", "x"], &[("GUNMETAL_GAP", "x")]).contains("environment"));
+        assert!(
+            config(&["--gap", "1"], &[("GUNMETAL_GAP", "x")]).is_ok(),
+            "the flag made the variable irrelevant"
+        );
+    }
+
+    #[test]
+    fn sizes_take_suffixes_and_stay_in_range() {
+        let backlog = |value: &str| {
+            config(&["--backlog-bytes-max", value], &[]).map(|config| config.backlog_bytes_max)
+        };
+        assert_eq!(backlog("70000"), Ok(70_000));
+        assert_eq!(backlog("64K"), Ok(65_536));
+        assert_eq!(backlog("2m"), Ok(2 << 20));
+        assert_eq!(backlog("1G"), Ok(1 << 30));
+        for wrong in ["", "K", "1T", "-1", "1.5M", "1K", "5G", "99999999999G"] {
+            assert!(backlog(wrong).is_err(), "{wrong}");
+        }
+        assert!(backlog("1K").unwrap_err().contains("from 64K to 4G"));
+    }
+
+    #[test]
+    fn times_take_fractions_and_zero_turns_pings_off() {
+        let config = config(&["--ping-interval=0", "--stall-timeout=0.5"], &[]).unwrap();
+        assert_eq!(config.ping_interval, None);
+        assert_eq!(config.stall_timeout, Duration::from_millis(500));
+        for wrong in ["-1", "NaN", "inf", "x", "4000", "0"] {
+            assert!(
+                fault(&[&format!("--pong-timeout={wrong}")], &[]).contains("--pong-timeout"),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_peer_url_is_taken_apart() {
+        let parts = |url: &str| {
+            let peer = PeerUrl::parse(url).unwrap();
+            assert_eq!(peer.name, url);
+            (peer.host, peer.port, peer.path_and_query, peer.host_header)
+        };
+        let expect = |host: &str, port, path: &str, header: &str| {
+            (host.into(), port, path.into(), header.into())
+        };
+        assert_eq!(
+            parts("ws://a.example:8765/gun"),
+            expect("a.example", 8765, "/gun", "a.example:8765")
+        );
+        assert_eq!(
+            parts("HTTP://a.example"),
+            expect("a.example", 80, "/", "a.example")
+        );
+        assert_eq!(
+            parts("ws://[::1]:9/gun?a=b#c"),
+            expect("::1", 9, "/gun?a=b", "[::1]:9")
+        );
+        assert_eq!(
+            parts("ws://10.0.0.1?x"),
+            expect("10.0.0.1", 80, "/?x", "10.0.0.1")
+        );
+    }
+
+    #[test]
+    fn a_wrong_peer_is_named_with_its_fault() {
+        for (url, expected) in [
+            ("https://a/gun", "TLS links are not supported yet"),
+            ("ftp://a/gun", "unknown scheme ftp"),
+            ("a.example:8765", "not a URL"),
+            ("ws://", "names no host"),
+            ("ws://:80/gun", "names no host"),
+            ("ws://a:0/gun", "not a port"),
+            ("ws://a:99999/gun", "not a port"),
+            ("ws://::1/gun", "names no host"),
+            ("ws://[::1/gun", "not closed"),
+            ("ws://[a]/gun", "not an IPv6 address"),
+            ("ws://me:secret@a/gun", "user name"),
+            ("ws://a/g n", "printable ASCII"),
+        ] {
+            let fault = fault(&[&format!("--peers=ws://good/gun,{url}")], &[]);
+            assert!(
+                fault.contains(expected) && fault.contains(&format!("{url:?}")),
+                "{url}: {fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_relay_listed_twice_is_dialled_once_and_the_list_is_bounded() {
+        let list = "ws://a:80/gun, http://A/gun,,ws://b/gun,";
+        assert_eq!(
+            peers(&["--peers", list], &[]),
+            ["ws://a:80/gun", "ws://b/gun"]
+        );
+        let list = |count: usize| {
+            (0..count)
+                .map(|at| format!("ws://h{at}/gun"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        assert_eq!(peers(&["--peers", &list(PEERS_MAX)], &[]).len(), PEERS_MAX);
+        assert!(fault(&["--peers", &list(PEERS_MAX + 1)], &[]).contains("99 is the most"));
+    }
+
+    #[test]
+    fn the_start_lines_say_what_is_in_force() {
+        let config = config(
+            &[
+                "--peers=ws://a/gun",
+                "--ping-interval=0",
+                "--connections-max=10000000",
+            ],
+            &[],
+        )
+        .unwrap();
+        let bound = ["127.0.0.1:4567".parse().unwrap()];
+        let lines = Config {
+            open_files_max: 1024,
+            ..config
+        }
+        .start_lines(&bound)
+        .join("\n");
+        for part in [
+            "gunmetal 0.",
+            "127.0.0.1:4567",
+            "reactors",
+            "backlog 4M",
+            "ping off",
+            "ulimit",
+            "peer: ws://a/gun",
+        ] {
+            assert!(lines.contains(part), "{part} is missing in:\n{lines}");
+        }
+    }
+
+    #[test]
+    fn help_shows_every_flag_under_a_heading() {
+        Flags::command().debug_assert();
+        let help = fault(&["--help"], &[("GUNMETAL_GAP", "wrong")]);
+        for part in [
+            "PORT",
+            "Network:",
+            "Threads:",
+            "Limits:",
+            "Times:",
+            "Log:",
+            "[default: 256M]",
+            "/gun",
+            "PEERS",
+        ] {
+            assert!(help.contains(part), "{part} is missing in:\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_library_default_listens_on_a_free_loopback_port() {
+        assert_eq!(Config::default().listen, ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(Config::for_tests().writers, 2);
+    }
+}

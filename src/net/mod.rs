@@ -1,3 +1,4 @@
 //! All I/O, clocks and threads.
 
+pub mod dial;
 pub mod http;

@@ -1,0 +1,812 @@
+//! Outbound links: one thread per configured peer, which dials, hands the open socket over and redials when the
+//! link is gone.
+//!
+//! The list of peers is static and short, so a thread may block on name resolution, connecting and the handshake
+//! without holding up any event loop. It owns *when* to dial; it knows neither messages nor queues: a socket leaves
+//! through [`LinkSink`], what became of the link comes back as a [`LinkEvent`].
+//!
+//! Invariants: at most one link per peer at a time; a peer is retried for ever (Gun gives up after two failures,
+//! which leaves relays apart for good); only [`LinkEvent::Stop`] and a link to ourselves end the thread.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use rand::RngExt;
+use tracing::{info, warn};
+use tungstenite::handshake::client::generate_key;
+
+use crate::config::PeerUrl;
+use crate::ws::upgrade::{HeadLimits, ResponseError, client_request, verify_response};
+
+/// Gun's pause before a redial; what a link that lived, and a host that just went away, gets.
+const REDIAL_FIRST: Duration = Duration::from_millis(1998);
+/// The longest pause, for a host that keeps failing; the pause doubles up to here.
+const REDIAL_MAX: Duration = Duration::from_secs(30);
+/// Each pause is stretched or shortened by up to this share, so that relays do not redial a host in step.
+const REDIAL_JITTER: f64 = 0.1;
+/// A link that lived longer than this was a good one: the next pause is the first again.
+const LINK_GOOD: Duration = Duration::from_secs(30);
+/// For connecting to one address.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For sending the request and receiving the whole response head.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often we look whether the twin of a closed link is still there.
+const TWIN_POLL: Duration = Duration::from_secs(2);
+/// A peer that lies about its pid passes for a twin, and must not cut a link for ever.
+const TWIN_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Between two log lines about the same failing peer.
+const FAILURE_LOG_GAP: Duration = Duration::from_secs(60);
+
+/// What a dialler needs from the relay.
+pub trait LinkSink: Send {
+    /// Takes over an open link: a non-blocking socket, and the bytes that followed the response head.
+    fn opened(&self, socket: TcpStream, early: Vec<u8>);
+
+    /// Whether the relay at the other end is still connected to us through another link.
+    fn still_twin(&self) -> bool;
+}
+
+/// What the relay tells a dialler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// The link that was handed over is gone.
+    Closed {
+        /// What that means for dialling again.
+        end: LinkEnd,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The relay stops.
+    Stop,
+}
+
+/// What the end of a link means for dialling again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// Nothing special: redial.
+    Lost,
+    /// The URL leads to this relay: never again.
+    Myself,
+    /// The other relay is connected to us by another link: not while that one is there.
+    Twin,
+}
+
+/// How long each phase may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// For connecting to one address.
+    pub connect: Duration,
+    /// For the whole handshake on an open connection.
+    pub handshake: Duration,
+    /// The first pause before a redial.
+    pub redial_first: Duration,
+    /// Between two looks for a twin.
+    pub twin_poll: Duration,
+    /// The longest wait for a twin to go.
+    pub twin_wait_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            connect: CONNECT_TIMEOUT,
+            handshake: HANDSHAKE_TIMEOUT,
+            redial_first: REDIAL_FIRST,
+            twin_poll: TWIN_POLL,
+            twin_wait_max: TWIN_WAIT_MAX,
+        }
+    }
+}
+
+/// The state of one peer's thread.
+pub struct Dialer<S> {
+    /// Whom to dial.
+    pub url: PeerUrl,
+    /// Where the relay says what became of the link; a closed channel counts as [`LinkEvent::Stop`].
+    pub events: Receiver<LinkEvent>,
+    /// Where open links go.
+    pub sink: S,
+    /// How large the head of the response may be.
+    pub limits: HeadLimits,
+    /// How long each phase may take.
+    pub timing: Timing,
+}
+
+/// Dials until the relay stops or the peer turns out to be this relay.
+pub fn run<S: LinkSink>(dialer: Dialer<S>) {
+    let mut redial = Redial::new(dialer.timing.redial_first);
+    let mut log = Log::new(&dialer.url);
+    while !dialer.stopped_within(Duration::ZERO) {
+        let outcome = match dialer.dial() {
+            Ok((socket, early)) => match dialer.hold(socket, early, &mut log) {
+                Some(outcome) => outcome,
+                None => return,
+            },
+            Err(error) => {
+                log.failed(&error, Instant::now());
+                Outcome::Failed
+            }
+        };
+        let stopped = match redial.next(outcome, rand::rng().random_range(-1.0..=1.0)) {
+            Step::Wait(pause) => dialer.stopped_within(pause),
+            Step::StandBy => dialer.stand_by(&mut log),
+            Step::End => return log.myself(),
+        };
+        if stopped {
+            return;
+        }
+    }
+}
+
+impl<S: LinkSink> Dialer<S> {
+    /// Resolves the host and tries its addresses in turn; the last failure counts.
+    fn dial(&self) -> Result<(TcpStream, Vec<u8>), DialError> {
+        let addresses = (self.url.host.as_str(), self.url.port)
+            .to_socket_addrs()
+            .map_err(DialError::Resolve)?;
+        let mut failure = DialError::Resolve(io::ErrorKind::NotFound.into());
+        for address in addresses {
+            let link = TcpStream::connect_timeout(&address, self.timing.connect)
+                .map_err(DialError::Connect);
+            match link.and_then(|socket| self.handshake(socket)) {
+                Ok(link) => return Ok(link),
+                Err(error) => failure = error,
+            }
+            if !self.events.is_empty() {
+                // A stop is waiting: the other addresses do not matter any more.
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    fn handshake(&self, mut socket: TcpStream) -> Result<(TcpStream, Vec<u8>), DialError> {
+        let deadline = Instant::now() + self.timing.handshake;
+        let key = generate_key();
+        socket.set_nodelay(true)?;
+        socket.set_write_timeout(Some(self.timing.handshake))?;
+        socket.write_all(&client_request(
+            &self.url.host_header,
+            &self.url.path_and_query,
+            &key,
+        ))?;
+        let mut input = Vec::new();
+        let early = loop {
+            read_before(deadline, &mut socket, &mut input)?;
+            if let Some(head_bytes) =
+                verify_response(&input, &key, &self.limits).map_err(DialError::Refused)?
+            {
+                break input.split_off(head_bytes);
+            }
+        };
+        socket.set_nonblocking(true)?;
+        Ok((socket, early))
+    }
+
+    /// Hands the link over and waits for its end; `None`: the relay stops.
+    fn hold(&self, socket: TcpStream, early: Vec<u8>, log: &mut Log) -> Option<Outcome> {
+        log.opened(&socket);
+        let opened_at = Instant::now();
+        self.sink.opened(socket, early);
+        let Ok(LinkEvent::Closed { end, reason }) = self.events.recv() else {
+            return None;
+        };
+        let lived = opened_at.elapsed();
+        if end == LinkEnd::Lost {
+            log.lost(&reason, lived);
+        }
+        Some(Outcome::Closed { end, lived })
+    }
+
+    /// Waits until the twin is gone, but not for ever. Says whether the relay stops.
+    fn stand_by(&self, log: &mut Log) -> bool {
+        log.stand_by();
+        let deadline = Instant::now() + self.timing.twin_wait_max;
+        loop {
+            if self.stopped_within(self.timing.twin_poll) {
+                return true;
+            }
+            if !self.sink.still_twin() || Instant::now() >= deadline {
+                return false;
+            }
+        }
+    }
+
+    /// Waits for `pause`, or shorter when the relay stops; says whether it does.
+    fn stopped_within(&self, pause: Duration) -> bool {
+        let deadline = Instant::now() + pause;
+        loop {
+            match self.events.recv_deadline(deadline) {
+                // No link is open now: late news of one.
+                Ok(LinkEvent::Closed { .. }) => {}
+                Ok(LinkEvent::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
+                Err(RecvTimeoutError::Timeout) => return false,
+            }
+        }
+    }
+}
+
+/// One read, which ends at the deadline at the latest.
+fn read_before(
+    deadline: Instant,
+    socket: &mut TcpStream,
+    input: &mut Vec<u8>,
+) -> Result<(), DialError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(DialError::TimedOut);
+    }
+    socket.set_read_timeout(Some(left))?;
+    let mut chunk = [0; 4096];
+    match socket.read(&mut chunk) {
+        Ok(0) => Err(DialError::HungUp),
+        Ok(count) => {
+            input.extend_from_slice(&chunk[..count]);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Why a dial failed, by whose fault.
+#[derive(Debug)]
+enum DialError {
+    /// Name resolution.
+    Resolve(io::Error),
+    /// The network, or nobody listens.
+    Connect(io::Error),
+    /// The connection broke during the handshake.
+    Broken(io::Error),
+    /// The peer closed the connection instead of answering.
+    HungUp,
+    /// The peer did not finish the handshake in time.
+    TimedOut,
+    /// The peer answered, but did not accept the WebSocket.
+    Refused(ResponseError),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> DialError {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => DialError::TimedOut,
+            _ => DialError::Broken(error),
+        }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Resolve(error) => write!(out, "the name cannot be resolved: {error}"),
+            DialError::Connect(error) => write!(out, "cannot connect: {error}"),
+            DialError::Broken(error) => {
+                write!(out, "the connection broke during the handshake: {error}")
+            }
+            DialError::HungUp => write!(out, "the peer hung up during the handshake"),
+            DialError::TimedOut => write!(out, "the peer did not finish the handshake in time"),
+            DialError::Refused(error) => write!(out, "{error}"),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+enum Outcome {
+    /// No link came about.
+    Failed,
+    /// A link came about and is gone.
+    Closed { end: LinkEnd, lived: Duration },
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// Dial after a pause.
+    Wait(Duration),
+    /// Dial when the twin is gone.
+    StandBy,
+    /// Never dial again.
+    End,
+}
+
+/// The rhythm of redialling: decides, and never waits itself.
+#[derive(Debug)]
+struct Redial {
+    first: Duration,
+    pause: Duration,
+}
+
+impl Redial {
+    fn new(first: Duration) -> Redial {
+        Redial {
+            first,
+            pause: first,
+        }
+    }
+
+    /// `roll`, from -1 to 1, is the jitter.
+    #[doc(alias = "reconnect")]
+    fn next(&mut self, outcome: Outcome, roll: f64) -> Step {
+        match outcome {
+            Outcome::Closed {
+                end: LinkEnd::Myself,
+                ..
+            } => return Step::End,
+            Outcome::Closed {
+                end: LinkEnd::Twin, ..
+            } => {
+                self.pause = self.first;
+                return Step::StandBy;
+            }
+            Outcome::Closed {
+                end: LinkEnd::Lost,
+                lived,
+            } if lived > LINK_GOOD => self.pause = self.first,
+            Outcome::Closed { .. } | Outcome::Failed => {}
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(REDIAL_MAX);
+        Step::Wait(pause.mul_f64(1.0 + REDIAL_JITTER * roll))
+    }
+}
+
+/// The log lines of one peer, and what keeps them few.
+#[derive(Debug)]
+struct Log {
+    name: String,
+    /// The last line about a dial that failed, since the last link.
+    failure_logged: Option<Instant>,
+    /// Whether standing by has been logged, since the last link that was lost.
+    stood_by: bool,
+}
+
+impl Log {
+    fn new(url: &PeerUrl) -> Log {
+        Log {
+            name: url.name.clone(),
+            failure_logged: None,
+            stood_by: false,
+        }
+    }
+
+    fn opened(&mut self, socket: &TcpStream) {
+        self.failure_logged = None;
+        match socket.peer_addr() {
+            Ok(address) => info!("link to {} is open ({address})", self.name),
+            Err(_) => info!("link to {} is open", self.name),
+        }
+    }
+
+    fn lost(&mut self, reason: &str, lived: Duration) {
+        self.stood_by = false;
+        warn!(
+            "link to {} is lost after {:.1} s: {reason}",
+            self.name,
+            lived.as_secs_f64()
+        );
+    }
+
+    fn failed(&mut self, error: &DialError, now: Instant) {
+        if self.failure_is_news(now) {
+            warn!("link to {} cannot be opened, retrying: {error}", self.name);
+        }
+    }
+
+    /// The first failure is, then at most one a minute.
+    fn failure_is_news(&mut self, now: Instant) -> bool {
+        let news = self
+            .failure_logged
+            .is_none_or(|last| now.duration_since(last) >= FAILURE_LOG_GAP);
+        if news {
+            self.failure_logged = Some(now);
+        }
+        news
+    }
+
+    fn stand_by(&mut self) {
+        if !std::mem::replace(&mut self.stood_by, true) {
+            info!(
+                "link to {} is not needed: that relay is connected to us by another link",
+                self.name
+            );
+        }
+    }
+
+    fn myself(&self) {
+        warn!(
+            "peer {} is this relay itself; it will not be dialled again",
+            self.name
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread::{self, JoinHandle};
+
+    use crossbeam_channel::{Sender, unbounded};
+    use socket2::{Domain, Socket, Type};
+    use tungstenite::handshake::derive_accept_key;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    /// The links handed over, each with its early bytes.
+    type Links = Receiver<(TcpStream, Vec<u8>)>;
+
+    /// The relay's side: collects links, and says what it is told about a twin.
+    #[derive(Clone)]
+    struct Relay {
+        links: Sender<(TcpStream, Vec<u8>)>,
+        twin: Arc<AtomicBool>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl LinkSink for Relay {
+        fn opened(&self, socket: TcpStream, early: Vec<u8>) {
+            self.links.send((socket, early)).unwrap();
+        }
+
+        fn still_twin(&self) -> bool {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            self.twin.load(Ordering::SeqCst)
+        }
+    }
+
+    /// A dialler, and both ends of what it talks to.
+    struct Fixture {
+        dialer: Dialer<Relay>,
+        events: Sender<LinkEvent>,
+        links: Links,
+        relay: Relay,
+    }
+
+    fn fixture(address: SocketAddr) -> Fixture {
+        let (links_in, links) = unbounded();
+        let (events, events_out) = unbounded();
+        let relay = Relay {
+            links: links_in,
+            twin: Arc::default(),
+            asked: Arc::default(),
+        };
+        let quick = Duration::from_millis(5);
+        let timing = Timing {
+            redial_first: quick,
+            twin_poll: quick,
+            twin_wait_max: NEVER,
+            ..Timing::default()
+        };
+        let dialer = Dialer {
+            url: PeerUrl::parse(&format!("ws://{address}/gun?a=b")).unwrap(),
+            events: events_out,
+            sink: relay.clone(),
+            limits: HeadLimits::default(),
+            timing,
+        };
+        Fixture {
+            dialer,
+            events,
+            links,
+            relay,
+        }
+    }
+
+    impl Fixture {
+        /// Starts the thread; its end is the return value of `join`.
+        fn start(self) -> (JoinHandle<()>, Sender<LinkEvent>, Links) {
+            (
+                thread::spawn(move || run(self.dialer)),
+                self.events,
+                self.links,
+            )
+        }
+    }
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    fn closed(end: LinkEnd) -> LinkEvent {
+        LinkEvent::Closed {
+            end,
+            reason: "a test".to_owned(),
+        }
+    }
+
+    fn read_head(socket: &mut TcpStream) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// Accepts one connection, agrees to the WebSocket and sends `early` in the same write.
+    fn accept(listener: &TcpListener, early: &str) -> (TcpStream, String) {
+        let (mut socket, _) = listener.accept().unwrap();
+        let head = read_head(&mut socket);
+        let key = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("sec-websocket-key")
+                .then(|| value.trim().to_owned())
+        });
+        let accept = derive_accept_key(key.unwrap().as_bytes());
+        let upgrade =
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+        write!(
+            socket,
+            "{upgrade}Sec-WebSocket-Accept: {accept}\r\n\r\n{early}"
+        )
+        .unwrap();
+        (socket, head)
+    }
+
+    /// Dials once, while `peer` plays the other side of the connection.
+    fn dial_against(timing: Timing, peer: impl FnOnce(TcpStream) + Send + 'static) -> DialError {
+        let (listener, address) = listener();
+        let peer = thread::spawn(move || peer(listener.accept().unwrap().0));
+        let fixture = fixture(address);
+        let failure = Dialer {
+            timing,
+            ..fixture.dialer
+        }
+        .dial()
+        .unwrap_err();
+        peer.join().unwrap();
+        failure
+    }
+
+    #[test]
+    fn an_open_link_is_handed_over_with_the_bytes_after_the_head() {
+        let (listener, address) = listener();
+        let (thread, events, links) = fixture(address).start();
+        let (mut peer, head) = accept(&listener, "early");
+        assert!(head.starts_with("GET /gun?a=b HTTP/1.1\r\n"), "{head}");
+        assert!(
+            head.to_lowercase()
+                .contains(&format!("host: {address}\r\n")),
+            "{head}"
+        );
+
+        let (mut link, early) = links.recv_timeout(PATIENCE).unwrap();
+        let mut received = early;
+        assert!(link.nodelay().unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        while received != b"early" {
+            let mut chunk = [0; 16];
+            match link.read(&mut chunk) {
+                Ok(count) => received.extend_from_slice(&chunk[..count]),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            assert!(Instant::now() < deadline, "{received:?}");
+        }
+        assert_eq!(
+            link.read(&mut [0]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        link.write_all(b"x").unwrap();
+        peer.read_exact(&mut [0]).unwrap();
+
+        events.send(LinkEvent::Stop).unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn each_way_a_dial_fails_has_its_own_reason() {
+        let patient = Timing::default();
+        let hung_up = dial_against(patient, |mut socket| drop(read_head(&mut socket)));
+        assert!(matches!(hung_up, DialError::HungUp), "{hung_up:?}");
+
+        let refused = dial_against(patient, |mut socket| {
+            read_head(&mut socket);
+            socket
+                .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+                .unwrap();
+        });
+        assert!(matches!(refused, DialError::Refused(_)), "{refused:?}");
+
+        let brief = Timing {
+            handshake: Duration::from_millis(50),
+            ..patient
+        };
+        let silent = dial_against(brief, |mut socket| {
+            // Until the dialler hangs up.
+            io::copy(&mut socket, &mut io::sink()).unwrap();
+        });
+        assert!(matches!(silent, DialError::TimedOut), "{silent:?}");
+    }
+
+    #[test]
+    fn a_peer_that_drips_its_answer_does_not_stretch_the_handshake() {
+        let brief = Timing {
+            handshake: Duration::from_millis(100),
+            ..Timing::default()
+        };
+        let dripping = dial_against(brief, |mut socket| {
+            socket
+                .write_all(b"HTTP/1.1 101 Switching Protocols\r\n")
+                .unwrap();
+            while socket.write_all(b"x: y\r\n").is_ok() {
+                socket
+                    .set_read_timeout(Some(Duration::from_millis(20)))
+                    .unwrap();
+                let _ = socket.read(&mut [0; 1024]);
+            }
+        });
+        assert!(matches!(dripping, DialError::TimedOut), "{dripping:?}");
+    }
+
+    #[test]
+    fn a_host_that_is_down_is_dialled_until_it_is_up() {
+        // Bound but not listening: the port is ours, and connections are refused.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
+        let fixture = fixture(socket.local_addr().unwrap().as_socket().unwrap());
+        for _ in 0..2 {
+            assert!(matches!(fixture.dialer.dial(), Err(DialError::Connect(_))));
+        }
+        let (thread, events, links) = fixture.start();
+        socket.listen(8).unwrap();
+        let _peer = accept(&TcpListener::from(socket), "");
+        links.recv_timeout(PATIENCE).unwrap();
+        drop(events);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_lost_link_is_dialled_again() {
+        let (listener, address) = listener();
+        let (thread, events, links) = fixture(address).start();
+        for _ in 0..3 {
+            let _peer = accept(&listener, "");
+            links.recv_timeout(PATIENCE).unwrap();
+            events.send(closed(LinkEnd::Lost)).unwrap();
+        }
+        events.send(LinkEvent::Stop).unwrap();
+        drop(listener);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_link_to_ourselves_ends_the_thread() {
+        let (listener, address) = listener();
+        let (thread, events, _links) = fixture(address).start();
+        let _peer = accept(&listener, "");
+        events.send(closed(LinkEnd::Myself)).unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_twin_is_waited_for() {
+        let (listener, address) = listener();
+        let fixture = fixture(address);
+        let relay = fixture.relay.clone();
+        relay.twin.store(true, Ordering::SeqCst);
+        let (thread, events, links) = fixture.start();
+        let _peer = accept(&listener, "");
+        links.recv_timeout(PATIENCE).unwrap();
+        events.send(closed(LinkEnd::Twin)).unwrap();
+
+        let deadline = Instant::now() + PATIENCE;
+        while relay.asked.load(Ordering::SeqCst) < 5 {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(
+            listener.accept().unwrap_err().kind(),
+            io::ErrorKind::WouldBlock,
+            "dialled beside the twin"
+        );
+
+        listener.set_nonblocking(false).unwrap();
+        relay.twin.store(false, Ordering::SeqCst);
+        let _peer = accept(&listener, "");
+        links.recv_timeout(PATIENCE).unwrap();
+        events.send(LinkEvent::Stop).unwrap();
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_twin_does_not_cut_a_link_for_ever() {
+        let (listener, address) = listener();
+        let mut fixture = fixture(address);
+        fixture.dialer.timing.twin_wait_max = Duration::from_millis(20);
+        fixture.relay.twin.store(true, Ordering::SeqCst);
+        let (thread, events, links) = fixture.start();
+        for _ in 0..2 {
+            let _peer = accept(&listener, "");
+            links.recv_timeout(PATIENCE).unwrap();
+            events.send(closed(LinkEnd::Twin)).unwrap();
+        }
+        events.send(LinkEvent::Stop).unwrap();
+        drop(listener);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn stop_cuts_every_wait_short() {
+        let (listener, address) = listener();
+        for end in [None, Some(LinkEnd::Lost), Some(LinkEnd::Twin)] {
+            let mut fixture = fixture(address);
+            fixture.relay.twin.store(true, Ordering::SeqCst);
+            fixture.dialer.timing.redial_first = NEVER;
+            fixture.dialer.timing.twin_poll = NEVER;
+            let (thread, events, links) = fixture.start();
+            let _peer = accept(&listener, "");
+            links.recv_timeout(PATIENCE).unwrap();
+            if let Some(end) = end {
+                events.send(closed(end)).unwrap();
+            }
+            events.send(LinkEvent::Stop).unwrap();
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn pauses_double_and_a_good_link_resets_them() {
+        let lost = |lived| Outcome::Closed {
+            end: LinkEnd::Lost,
+            lived,
+        };
+        let mut redial = Redial::new(REDIAL_FIRST);
+        let mut pauses_after = |outcome, times: usize| -> Vec<u128> {
+            let millis = |step| match step {
+                Step::Wait(pause) => pause.as_millis(),
+                other => panic!("{other:?}"),
+            };
+            (0..times)
+                .map(|_| millis(redial.next(outcome, 0.0)))
+                .collect()
+        };
+        assert_eq!(
+            pauses_after(Outcome::Failed, 6),
+            [1998, 3996, 7992, 15_984, 30_000, 30_000]
+        );
+        assert_eq!(
+            pauses_after(lost(LINK_GOOD), 1),
+            [30_000],
+            "a short link is no better than none"
+        );
+        assert_eq!(pauses_after(lost(LINK_GOOD * 2), 2), [1998, 1998]);
+        assert_eq!(pauses_after(lost(Duration::ZERO), 2), [3996, 7992]);
+    }
+
+    #[test]
+    fn pauses_are_spread_and_special_ends_have_special_steps() {
+        let closed = |end| Outcome::Closed {
+            end,
+            lived: Duration::ZERO,
+        };
+        let first = |roll| Redial::new(Duration::from_secs(1)).next(Outcome::Failed, roll);
+        assert_eq!(first(1.0), Step::Wait(Duration::from_millis(1100)));
+        assert_eq!(first(-1.0), Step::Wait(Duration::from_millis(900)));
+        let mut redial = Redial::new(REDIAL_FIRST);
+        assert_eq!(redial.next(closed(LinkEnd::Twin), 0.0), Step::StandBy);
+        assert_eq!(redial.next(closed(LinkEnd::Myself), 0.0), Step::End);
+    }
+
+    #[test]
+    fn a_failing_peer_is_logged_once_a_minute() {
+        let url = PeerUrl::parse("ws://a/gun").unwrap();
+        let (mut log, start) = (Log::new(&url), Instant::now());
+        let news = [0, 1, 59, 60, 61, 120]
+            .map(|seconds| log.failure_is_news(start + Duration::from_secs(seconds)));
+        assert_eq!(news, [true, false, false, true, false, true]);
+    }
+}
