@@ -296,9 +296,10 @@ h1 { margin: 0; font-size: 2.2rem; letter-spacing: -.03em }
 h2 { margin: 2rem 0 .5rem; font-size: 1rem }
 p { margin: .4rem 0 }
 p.soft, footer { color: var(--soft) }
-pre { margin: .5rem 0; padding: .9rem 1rem; overflow-x: auto; background: var(--card);
+pre { margin: .5rem 0; padding: .9rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card);
   border: 1px solid var(--line); border-radius: .6rem; font: .9rem/1.5 ui-monospace, monospace }
 footer { margin-top: 2.5rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: .9rem }
+a { color: inherit }
 b { color: var(--go) }
 </style>
 <main>
