@@ -129,10 +129,12 @@ impl Parser {
         filled.is_ok()
     }
 
-    /// Gives memory back after a large frame. The tape is never smaller than the index list.
+    /// Gives memory back after a large frame. The index list is looked at besides the tape, since
+    /// of a broken frame it may be all there is.
     fn shrink(&mut self) {
         let tape_bytes = self.tape.0.capacity() * size_of::<Node<'_>>();
-        if tape_bytes.max(self.scratch.capacity()) > KEPT_BYTES_MAX {
+        let marks_bytes = size_of_val(self.buffers.structural_indexes());
+        if tape_bytes.max(marks_bytes).max(self.scratch.capacity()) > KEPT_BYTES_MAX {
             *self = Parser::new(self.limits);
         }
     }
@@ -588,14 +590,39 @@ mod tests {
         "\"\u{2028}\u{7f}\"",
         "\"a\\/b\"",
     ];
+    const PIECES: [&str; 12] = [
+        "\\\\",
+        "\\\"",
+        "\\n",
+        "\\u00e9",
+        "\\ud83d\\ude00",
+        "é",
+        "😀",
+        "{",
+        "]",
+        ",",
+        ":",
+        " ",
+    ];
     const SPACES: [&str; 6] = ["", "", "", " ", "\n\t", "  \r\n"];
     const NOISE: [&str; 28] = [
         "\"", "\\", "{", "}", "[", "]", ",", ":", "-", "+", ".", "e", "0", "1", " ", "\n", "\0",
         "\u{b}", "\u{c}", "\u{1f}", "\u{a0}", "\u{2028}", "\u{feff}", "u", "n", "t", "'", "/",
     ];
 
+    /// Long enough to cross the blocks that simd-json works in, at any offset.
+    fn long_text(random: &mut Random, to: &mut String) {
+        to.push('"');
+        for _ in 0..random.below(12) {
+            to.push_str(&"x".repeat(random.below(70)));
+            to.push_str(&random.pick(&PIECES).repeat(random.below(4)));
+        }
+        to.push('"');
+    }
+
     fn value(random: &mut Random, depth: usize, to: &mut String) {
         match random.below(if depth > 4 { 6 } else { 9 }) {
+            0 => long_text(random, to),
             6 => object(random, depth + 1, to),
             7 | 8 if depth > 0 || random.below(2) == 0 => {
                 sequence(random, "[]", depth, to, |random, to| {

@@ -59,7 +59,7 @@ pub fn truthy(source: &[u8]) -> bool {
         Kind::Absent | Kind::Null => false,
         Kind::Bool => source == b"true",
         Kind::Text => source != b"\"\"",
-        Kind::Number => double(source) != 0.0,
+        Kind::Number => is_plain_integer(source) || double(source) != 0.0,
         Kind::Array | Kind::Object => true,
     }
 }
@@ -223,9 +223,6 @@ fn is_plain_integer(source: &[u8]) -> bool {
 
 /// The double a JSON number stands for; too big is infinite, too small is zero.
 fn double(source: &[u8]) -> f64 {
-    if is_plain_integer(source) && source.len() == 1 {
-        return f64::from(source[0] - b'0');
-    }
     std::str::from_utf8(source)
         .ok()
         .and_then(|text| text.parse().ok())

@@ -51,7 +51,7 @@ impl<'a> Field<'a> {
 }
 
 /// One message heard.
-#[doc(alias = "hear")]
+#[doc(alias = "hear.one")]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message<'a> {
     /// The source text, from `{` to `}`.
