@@ -125,11 +125,7 @@ impl Config {
 
     /// The default with two threads of each kind, so that a test crosses threads on any machine.
     pub fn for_tests() -> Config {
-        Config {
-            reactors: 2,
-            writers: 2,
-            ..Config::default()
-        }
+        Config { reactors: 2, writers: 2, ..Config::default() }
     }
 
     /// What a relay says when it starts; `bound` is where it listens in fact.
@@ -140,10 +136,7 @@ impl Config {
                 .iter()
                 .map(|address| format!("listening on {address}, Gun peers at ws://{address}/gun")),
         );
-        lines.push(format!(
-            "threads: {} reactors, {} writers",
-            self.reactors, self.writers
-        ));
+        lines.push(format!("threads: {} reactors, {} writers", self.reactors, self.writers));
         lines.push(self.limits_line());
         lines.push(self.times_line());
         if self.connections_max > self.open_files_max {
@@ -172,9 +165,7 @@ impl Config {
     }
 
     fn times_line(&self) -> String {
-        let ping = self
-            .ping_interval
-            .map_or("off".to_owned(), |interval| format!("{interval:?}"));
+        let ping = self.ping_interval.map_or("off".to_owned(), |interval| format!("{interval:?}"));
         format!(
             "times: handshake {:?}, ping {ping}, pong {:?}, stall {:?}, drain {:?}, gap {}ms",
             self.handshake_timeout,
@@ -191,10 +182,7 @@ impl Default for Config {
     fn default() -> Config {
         let no_env = |_: &str| None;
         let config = Config::parse_from(["gunmetal"], no_env).expect("the defaults are valid");
-        Config {
-            listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)],
-            ..config
-        }
+        Config { listen: vec![SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)], ..config }
     }
 }
 
@@ -286,12 +274,7 @@ struct Flags {
     drain_time: Duration,
 
     /// What to log: error, warn, info, debug, or a filter such as warn,gunmetal::net::dial=debug
-    #[arg(
-        long,
-        value_name = "FILTER",
-        help_heading = "Log",
-        default_value = "info"
-    )]
+    #[arg(long, value_name = "FILTER", help_heading = "Log", default_value = "info")]
     log: String,
 }
 
@@ -384,11 +367,7 @@ fn environment_value(
 
 fn blame(variable: &str, error: &clap::Error) -> clap::Error {
     let text = error.to_string();
-    let text = text
-        .trim_start_matches("error: ")
-        .lines()
-        .next()
-        .unwrap_or_default();
+    let text = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
     clap::Error::raw(
         ErrorKind::ValueValidation,
         format!("environment variable {variable}: {text}\n"),
@@ -445,9 +424,7 @@ fn seconds(
     range: RangeInclusive<f64>,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
     move |text| {
-        let seconds = text
-            .parse::<f64>()
-            .map_err(|_| "a time is a number of seconds: 5, 0.5")?;
+        let seconds = text.parse::<f64>().map_err(|_| "a time is a number of seconds: 5, 0.5")?;
         let (least, most) = (range.start(), range.end());
         if !range.contains(&seconds) {
             return Err(format!("it must be from {least} to {most} seconds"));
@@ -468,9 +445,7 @@ fn threads(asked: usize) -> usize {
     if asked > 0 {
         return asked;
     }
-    std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(THREADS_MAX)
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
 }
 
 fn open_files_max() -> usize {
@@ -485,21 +460,14 @@ struct Peers(Vec<PeerUrl>);
 
 fn parse_peers(list: &str) -> Result<Peers, String> {
     let mut peers = Vec::<PeerUrl>::new();
-    for entry in list
-        .split(',')
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-    {
+    for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
         let peer = PeerUrl::parse(entry).map_err(|fault| format!("peer {entry:?}: {fault}"))?;
         if !peers.iter().any(|known| known.same_target(&peer)) {
             peers.push(peer);
         }
     }
     if peers.len() > PEERS_MAX {
-        return Err(format!(
-            "{} peers are listed, {PEERS_MAX} is the most",
-            peers.len()
-        ));
+        return Err(format!("{} peers are listed, {PEERS_MAX} is the most", peers.len()));
     }
     Ok(Peers(peers))
 }
@@ -510,9 +478,7 @@ impl PeerUrl {
         if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("a URL is printable ASCII, anything else must be encoded".to_owned());
         }
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or("not a URL; write ws://HOST:PORT/gun")?;
+        let (scheme, rest) = url.split_once("://").ok_or("not a URL; write ws://HOST:PORT/gun")?;
         match scheme.to_ascii_lowercase().as_str() {
             "ws" | "http" => {}
             "wss" | "https" => return Err("TLS links are not supported yet".to_owned()),
@@ -544,11 +510,9 @@ fn host_and_port(authority: &str) -> Result<(String, u16), String> {
     }
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => {
-            let (host, port) = bracketed
-                .split_once(']')
-                .ok_or("the bracket of the IPv6 address is not closed")?;
-            host.parse::<Ipv6Addr>()
-                .map_err(|_| format!("{host} is not an IPv6 address"))?;
+            let (host, port) =
+                bracketed.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
+            host.parse::<Ipv6Addr>().map_err(|_| format!("{host} is not an IPv6 address"))?;
             (host, port)
         }
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -568,16 +532,8 @@ fn host_and_port(authority: &str) -> Result<(String, u16), String> {
 }
 
 fn host_header(host: &str, port: u16) -> String {
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host.to_owned()
-    };
-    if port == 80 {
-        host
-    } else {
-        format!("{host}:{port}")
-    }
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    if port == 80 { host } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]
@@ -587,9 +543,7 @@ mod tests {
     /// Parses `args` in the environment `env`.
     fn config(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
         let lookup = |name: &str| {
-            env.iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         };
         Config::parse_from(std::iter::once(&"gunmetal").chain(args), lookup)
             .map_err(|error| error.to_string())
@@ -600,12 +554,7 @@ mod tests {
     }
 
     fn peers(args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
-        config(args, env)
-            .unwrap()
-            .peers
-            .into_iter()
-            .map(|peer| peer.name)
-            .collect()
+        config(args, env).unwrap().peers.into_iter().map(|peer| peer.name).collect()
     }
 
     fn fault(args: &[&str], env: &[(&str, &str)]) -> String {
@@ -627,33 +576,21 @@ mod tests {
     #[test]
     fn flag_wins_over_own_variable_over_guns_variable_over_default() {
         let (own, guns) = (("GUNMETAL_LISTEN", "127.0.0.1:2"), ("PORT", "3"));
-        assert_eq!(
-            listen(&["--listen", "127.0.0.1:1"], &[own, guns]),
-            "127.0.0.1:1"
-        );
+        assert_eq!(listen(&["--listen", "127.0.0.1:1"], &[own, guns]), "127.0.0.1:1");
         assert_eq!(listen(&["1"], &[own, guns]), "0.0.0.0:1");
         assert_eq!(listen(&[], &[own, guns]), "127.0.0.1:2");
         assert_eq!(listen(&[], &[guns]), "0.0.0.0:3");
         assert_eq!(listen(&[], &[("PORT", "")]), "0.0.0.0:8765");
 
-        let (own, guns) = (
-            ("GUNMETAL_PEERS", "ws://own/gun"),
-            ("PEERS", "ws://guns/gun"),
-        );
-        assert_eq!(
-            peers(&["--peers", "ws://flag/gun"], &[own, guns]),
-            ["ws://flag/gun"]
-        );
+        let (own, guns) = (("GUNMETAL_PEERS", "ws://own/gun"), ("PEERS", "ws://guns/gun"));
+        assert_eq!(peers(&["--peers", "ws://flag/gun"], &[own, guns]), ["ws://flag/gun"]);
         assert_eq!(peers(&[], &[own, guns]), ["ws://own/gun"]);
         assert_eq!(peers(&[], &[guns]), ["ws://guns/gun"]);
     }
 
     #[test]
     fn every_flag_is_a_variable() {
-        for flag in Flags::command()
-            .get_arguments()
-            .filter_map(clap::Arg::get_long)
-        {
+        for flag in Flags::command().get_arguments().filter_map(clap::Arg::get_long) {
             let variable = format!("GUNMETAL_{}", flag.replace('-', "_").to_uppercase());
             let sample = match flag {
                 "listen" => "127.0.0.1:9",
@@ -670,11 +607,7 @@ mod tests {
                 config(&[&format!("--{flag}={sample}")], &[]).unwrap(),
                 "{flag}"
             );
-            assert_ne!(
-                by_variable,
-                config(&[], &[]).unwrap(),
-                "{flag} changes nothing"
-            );
+            assert_ne!(by_variable, config(&[], &[]).unwrap(), "{flag} changes nothing");
         }
     }
 
@@ -688,14 +621,8 @@ mod tests {
     #[test]
     fn port_and_listen_exclude_each_other_on_the_command_line_only() {
         assert!(fault(&["8080", "--listen", "127.0.0.1:1"], &[]).contains("cannot be used with"));
-        assert_eq!(
-            listen(&["8080"], &[("GUNMETAL_LISTEN", "127.0.0.1:1")]),
-            "0.0.0.0:8080"
-        );
-        assert_eq!(
-            listen(&["--listen", "127.0.0.1:1"], &[("PORT", "8080")]),
-            "127.0.0.1:1"
-        );
+        assert_eq!(listen(&["8080"], &[("GUNMETAL_LISTEN", "127.0.0.1:1")]), "0.0.0.0:8080");
+        assert_eq!(listen(&["--listen", "127.0.0.1:1"], &[("PORT", "8080")]), "127.0.0.1:1");
     }
 
     #[test]
@@ -756,18 +683,9 @@ mod tests {
             parts("ws://a.example:8765/gun"),
             expect("a.example", 8765, "/gun", "a.example:8765")
         );
-        assert_eq!(
-            parts("HTTP://a.example"),
-            expect("a.example", 80, "/", "a.example")
-        );
-        assert_eq!(
-            parts("ws://[::1]:9/gun?a=b#c"),
-            expect("::1", 9, "/gun?a=b", "[::1]:9")
-        );
-        assert_eq!(
-            parts("ws://10.0.0.1?x"),
-            expect("10.0.0.1", 80, "/?x", "10.0.0.1")
-        );
+        assert_eq!(parts("HTTP://a.example"), expect("a.example", 80, "/", "a.example"));
+        assert_eq!(parts("ws://[::1]:9/gun?a=b#c"), expect("::1", 9, "/gun?a=b", "[::1]:9"));
+        assert_eq!(parts("ws://10.0.0.1?x"), expect("10.0.0.1", 80, "/?x", "10.0.0.1"));
     }
 
     #[test]
@@ -797,15 +715,9 @@ mod tests {
     #[test]
     fn a_relay_listed_twice_is_dialled_once_and_the_list_is_bounded() {
         let list = "ws://a:80/gun, http://A/gun,,ws://b/gun,";
-        assert_eq!(
-            peers(&["--peers", list], &[]),
-            ["ws://a:80/gun", "ws://b/gun"]
-        );
+        assert_eq!(peers(&["--peers", list], &[]), ["ws://a:80/gun", "ws://b/gun"]);
         let list = |count: usize| {
-            (0..count)
-                .map(|at| format!("ws://h{at}/gun"))
-                .collect::<Vec<_>>()
-                .join(",")
+            (0..count).map(|at| format!("ws://h{at}/gun")).collect::<Vec<_>>().join(",")
         };
         assert_eq!(peers(&["--peers", &list(PEERS_MAX)], &[]).len(), PEERS_MAX);
         assert!(fault(&["--peers", &list(PEERS_MAX + 1)], &[]).contains("99 is the most"));
@@ -813,22 +725,11 @@ mod tests {
 
     #[test]
     fn the_start_lines_say_what_is_in_force() {
-        let config = config(
-            &[
-                "--peers=ws://a/gun",
-                "--ping-interval=0",
-                "--connections-max=10000000",
-            ],
-            &[],
-        )
-        .unwrap();
+        let config =
+            config(&["--peers=ws://a/gun", "--ping-interval=0", "--connections-max=10000000"], &[])
+                .unwrap();
         let bound = ["127.0.0.1:4567".parse().unwrap()];
-        let lines = Config {
-            open_files_max: 1024,
-            ..config
-        }
-        .start_lines(&bound)
-        .join("\n");
+        let lines = Config { open_files_max: 1024, ..config }.start_lines(&bound).join("\n");
         for part in [
             "gunmetal 0.",
             "127.0.0.1:4567",

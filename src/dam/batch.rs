@@ -83,12 +83,7 @@ impl Parser {
     /// A parser without any memory yet.
     pub fn new(limits: Limits) -> Self {
         let buffers = Buffers::with_max_depth(0, limits.depth_max);
-        Parser {
-            limits,
-            scratch: Vec::new(),
-            buffers,
-            tape: Tape(Vec::new()),
-        }
+        Parser { limits, scratch: Vec::new(), buffers, tape: Tape(Vec::new()) }
     }
 
     /// Hears one frame, in order. Gun: mesh.hear
@@ -105,8 +100,7 @@ impl Parser {
     fn hear_fast(&mut self, payload: &[u8], heard: &mut dyn FnMut(Heard<'_>)) -> bool {
         self.scratch.clear();
         self.scratch.extend_from_slice(payload);
-        self.scratch
-            .resize(payload.len() + simd_json::INPUT_PADDING, b' ');
+        self.scratch.resize(payload.len() + simd_json::INPUT_PADDING, b' ');
         let mut tape = mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let filled = simd_json::fill_tape_padded(
             &mut self.scratch,
@@ -163,10 +157,7 @@ fn hear_slow(text: &[u8], level: usize, limits: &Limits, heard: &mut dyn FnMut(H
         Err(lenient::Fault::TooDeep) => return heard(Heard::Refused(Refusal::TooDeep)),
     };
     let message = |part| {
-        Heard::Message(Message::read(
-            part,
-            (level == 0).then(|| lenient::offset(text, part)),
-        ))
+        Heard::Message(Message::read(part, (level == 0).then(|| lenient::offset(text, part))))
     };
     if text[0] == b'{' {
         return heard(message(text));
@@ -325,10 +316,7 @@ mod tests {
     use super::super::message::{Kind, Rewrite};
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        message_units_max: 2000,
-        depth_max: 20,
-    };
+    const LIMITS: Limits = Limits { message_units_max: 2000, depth_max: 20 };
 
     /// What was heard, with a message as its text.
     fn hear(payload: &[u8]) -> Vec<String> {
@@ -380,14 +368,7 @@ mod tests {
         let payload = br##"[{"#":"a"},null,false,0,"",true,7,"text",[{"#":"c"}],"{\"#\":\"b\"}","{","[1,{}]","[]",{"#":"d"}]"##;
         let mut want = vec![r##"{"#":"a"}"##];
         want.extend(["Element"; 8]);
-        want.extend([
-            r##"{"#":"b"}"##,
-            "Broken",
-            "Element",
-            "{}",
-            "Heartbeat",
-            r##"{"#":"d"}"##,
-        ]);
+        want.extend([r##"{"#":"b"}"##, "Broken", "Element", "{}", "Heartbeat", r##"{"#":"d"}"##]);
         assert_eq!(hear(payload), want);
     }
 
@@ -398,11 +379,7 @@ mod tests {
 
     #[test]
     fn length_is_measured_in_utf16_units() {
-        let frame = |inner: &str| {
-            hear(format!("{{\"a\":\"{inner}\"}}").as_bytes())
-                .remove(0)
-                .len()
-        };
+        let frame = |inner: &str| hear(format!("{{\"a\":\"{inner}\"}}").as_bytes()).remove(0).len();
         let (small, big) = (frame(&"☃".repeat(1991)), frame(&"☃".repeat(1992)));
         assert_eq!((small, big), (3 * 1991 + 8, "TooBig".len()));
         assert_eq!(frame(&"😀".repeat(996)), "TooBig".len());
@@ -416,15 +393,10 @@ mod tests {
 
     #[test]
     fn a_text_is_measured_too() {
-        let limits = Limits {
-            message_units_max: 100,
-            ..LIMITS
-        };
+        let limits = Limits { message_units_max: 100, ..LIMITS };
         let mut events = Vec::new();
         let text = format!("[{}", " ".repeat(99));
-        hear_text(text.as_bytes(), 0, &limits, &mut |heard| {
-            events.push(brief(heard))
-        });
+        hear_text(text.as_bytes(), 0, &limits, &mut |heard| events.push(brief(heard)));
         assert_eq!(events, ["TooBig"]);
     }
 
@@ -441,15 +413,11 @@ mod tests {
     fn frames_in_frames_end_somewhere() {
         let wrap =
             |levels: usize| (0..levels).fold("{}".to_owned(), |text, _| json!([text]).to_string());
-        let limits = Limits {
-            message_units_max: 1 << 20,
-            ..LIMITS
-        };
+        let limits = Limits { message_units_max: 1 << 20, ..LIMITS };
         for (levels, want) in [(TEXT_LEVELS_MAX, "{}"), (TEXT_LEVELS_MAX + 1, "TooDeep")] {
             let mut events = Vec::new();
-            Parser::new(limits).hear(wrap(levels).as_bytes(), &mut |heard| {
-                events.push(brief(heard))
-            });
+            Parser::new(limits)
+                .hear(wrap(levels).as_bytes(), &mut |heard| events.push(brief(heard)));
             assert_eq!(events, [want]);
         }
     }
@@ -462,9 +430,7 @@ mod tests {
         ] {
             let mut starts = Vec::new();
             Parser::new(LIMITS).hear(payload, &mut |heard| {
-                let Heard::Message(message) = heard else {
-                    panic!("{heard:?}")
-                };
+                let Heard::Message(message) = heard else { panic!("{heard:?}") };
                 if let Some(start) = message.start {
                     assert_eq!(&payload[start..start + message.text.len()], message.text);
                 }
@@ -483,18 +449,12 @@ mod tests {
             Heard::Message(message) => ids.push(message.id.text.to_vec()),
             other => ids.push(brief(other).into_bytes()),
         });
-        assert_eq!(
-            ids,
-            [&b"\xED\xA0\xBD"[..], b"\xED\xA0\xBD", b"Element", b"Broken"]
-        );
+        assert_eq!(ids, [&b"\xED\xA0\xBD"[..], b"\xED\xA0\xBD", b"Element", b"Broken"]);
     }
 
     #[test]
     fn memory_is_given_back() {
-        let limits = Limits {
-            message_units_max: 1 << 30,
-            depth_max: 99,
-        };
+        let limits = Limits { message_units_max: 1 << 30, depth_max: 99 };
         let mut parser = Parser::new(limits);
         let ones = |bytes: usize| format!("[{}1]", "1,".repeat(bytes / 2)).into_bytes();
         for bytes in [60_000, FAST_BYTES_MAX - 9, 4 * FAST_BYTES_MAX] {
@@ -507,11 +467,7 @@ mod tests {
         parser.hear(&ones(1000), &mut |_| {});
         let kept = parser.tape.0.as_ptr();
         parser.hear(&ones(900), &mut |_| {});
-        assert_eq!(
-            kept,
-            parser.tape.0.as_ptr(),
-            "ordinary frames use the same memory"
-        );
+        assert_eq!(kept, parser.tape.0.as_ptr(), "ordinary frames use the same memory");
     }
 
     /// xorshift64*: a failure names the seed that brings it back.
@@ -590,20 +546,8 @@ mod tests {
         "\"\u{2028}\u{7f}\"",
         "\"a\\/b\"",
     ];
-    const PIECES: [&str; 12] = [
-        "\\\\",
-        "\\\"",
-        "\\n",
-        "\\u00e9",
-        "\\ud83d\\ude00",
-        "é",
-        "😀",
-        "{",
-        "]",
-        ",",
-        ":",
-        " ",
-    ];
+    const PIECES: [&str; 12] =
+        ["\\\\", "\\\"", "\\n", "\\u00e9", "\\ud83d\\ude00", "é", "😀", "{", "]", ",", ":", " "];
     const SPACES: [&str; 6] = ["", "", "", " ", "\n\t", "  \r\n"];
     const NOISE: [&str; 28] = [
         "\"", "\\", "{", "}", "[", "]", ",", ":", "-", "+", ".", "e", "0", "1", " ", "\n", "\0",
@@ -625,9 +569,7 @@ mod tests {
             0 => long_text(random, to),
             6 => object(random, depth + 1, to),
             7 | 8 if depth > 0 || random.below(2) == 0 => {
-                sequence(random, "[]", depth, to, |random, to| {
-                    value(random, depth + 1, to)
-                })
+                sequence(random, "[]", depth, to, |random, to| value(random, depth + 1, to))
             }
             _ => to.push_str(random.pick(&SCALARS)),
         }
@@ -668,12 +610,8 @@ mod tests {
     fn document(random: &mut Random) -> String {
         let mut text = String::new();
         match random.below(3) {
-            0 => sequence(random, "[]", 1, &mut text, |random, to| {
-                object(random, 0, to)
-            }),
-            1 => sequence(random, "[]", 0, &mut text, |random, to| {
-                value(random, 0, to)
-            }),
+            0 => sequence(random, "[]", 1, &mut text, |random, to| object(random, 0, to)),
+            1 => sequence(random, "[]", 0, &mut text, |random, to| value(random, 0, to)),
             _ => object(random, 0, &mut text),
         }
         text.push_str(random.pick(&SPACES));
@@ -703,10 +641,7 @@ mod tests {
 
     #[test]
     fn the_fast_path_hears_what_the_slow_path_hears() {
-        let limits = Limits {
-            message_units_max: 1 << 20,
-            depth_max: 8,
-        };
+        let limits = Limits { message_units_max: 1 << 20, depth_max: 8 };
         let mut parser = Parser::new(limits);
         let mut fast_count = 0;
         for seed in 1..20_000 {
@@ -715,9 +650,7 @@ mod tests {
                 continue;
             }
             let (mut fast, mut slow) = (Vec::new(), Vec::new());
-            if parser.hear_fast(text.as_bytes(), &mut |heard| {
-                fast.push(format!("{heard:?}"))
-            }) {
+            if parser.hear_fast(text.as_bytes(), &mut |heard| fast.push(format!("{heard:?}"))) {
                 fast_count += 1;
                 hear_slow(text.as_bytes(), 0, &limits, &mut |heard| {
                     slow.push(format!("{heard:?}"))
@@ -732,21 +665,15 @@ mod tests {
 
     #[test]
     fn rewritten_text_has_the_same_value_but_for_the_edits() {
-        let limits = Limits {
-            message_units_max: 1 << 20,
-            depth_max: 30,
-        };
+        let limits = Limits { message_units_max: 1 << 20, depth_max: 30 };
         let mut parser = Parser::new(limits);
         let mut checked = 0;
         for seed in 1..20_000 {
             let mut random = Random(seed * 0x51_7CC1_B727);
             let text = document(&mut random);
             let mut set = |text: &'static [u8]| (random.below(2) == 0).then_some(text);
-            let new = Rewrite {
-                id: set(b"\"I\""),
-                skip: set(b"\"S,T\""),
-                ok: set(b"{\"@\":1,\"/\":2}"),
-            };
+            let new =
+                Rewrite { id: set(b"\"I\""), skip: set(b"\"S,T\""), ok: set(b"{\"@\":1,\"/\":2}") };
             parser.hear(text.as_bytes(), &mut |heard| {
                 if let Heard::Message(message) = heard {
                     checked += usize::from(check_rewrite(&message, &new, seed));
@@ -776,12 +703,7 @@ mod tests {
             }
         }
         let got: Value = serde_json::from_slice(&text).unwrap();
-        assert_eq!(
-            got,
-            Value::Object(want),
-            "seed {seed}: {}",
-            String::from_utf8_lossy(&text)
-        );
+        assert_eq!(got, Value::Object(want), "seed {seed}: {}", String::from_utf8_lossy(&text));
         true
     }
 }

@@ -80,9 +80,7 @@ pub struct Keys {
 impl Keys {
     /// `secret` should be random for each process.
     pub fn new(secret: Secret) -> Self {
-        Keys {
-            secret: Box::new(secret),
-        }
+        Keys { secret: Box::new(secret) }
     }
 
     /// The key of an id or a name.
@@ -137,10 +135,7 @@ pub struct Entry {
 
 impl Entry {
     /// Remembered as seen, and nothing more.
-    pub const SEEN: Entry = Entry {
-        via: None,
-        question: Question::NONE,
-    };
+    pub const SEEN: Entry = Entry { via: None, question: Question::NONE };
 }
 
 /// What becomes of an entry after a look at it.
@@ -183,13 +178,8 @@ impl Dedup {
     #[doc(alias = "check")]
     #[doc(alias = "track")]
     pub fn first(&self, key: Key, entry: Entry) -> bool {
-        let first = self.update(key, |known| {
-            (
-                Some(known.unwrap_or(entry)),
-                After::Refresh,
-                known.is_none(),
-            )
-        });
+        let first = self
+            .update(key, |known| (Some(known.unwrap_or(entry)), After::Refresh, known.is_none()));
         if first && key.0[1] & self.sample_mask == 0 {
             self.enforce_max();
         }
@@ -239,11 +229,7 @@ impl Dedup {
         };
         let (next, after, answer) = step(known);
         let Some(next) = next else { return answer };
-        let target = if matches!(after, After::Refresh) {
-            current
-        } else {
-            home
-        };
+        let target = if matches!(after, After::Refresh) { current } else { home };
         match gate {
             dashmap::Entry::Occupied(mut entry) if target == 0 => {
                 entry.insert(next);
@@ -290,8 +276,7 @@ impl Dedup {
         let current = self.epoch.load(Ordering::Acquire) & 1;
         if self.generations[current as usize].len() > self.generation_max {
             let evicted = self.rotate();
-            self.evicted_early
-                .fetch_add(evicted as u64, Ordering::Relaxed);
+            self.evicted_early.fetch_add(evicted as u64, Ordering::Relaxed);
         }
     }
 
@@ -313,10 +298,7 @@ impl Dedup {
 
     /// Entries held now.
     pub fn len(&self) -> usize {
-        self.generations
-            .iter()
-            .map(|generation| generation.len())
-            .sum()
+        self.generations.iter().map(|generation| generation.len()).sum()
     }
 
     /// Nothing is remembered.
@@ -340,10 +322,7 @@ mod tests {
     }
 
     fn from(peer: u64) -> Entry {
-        Entry {
-            via: Some(PeerId::new(peer, 0)),
-            question: Question::NONE,
-        }
+        Entry { via: Some(PeerId::new(peer, 0)), question: Question::NONE }
     }
 
     #[test]
@@ -353,11 +332,7 @@ mod tests {
         assert!(dedup.first(key, from(1)));
         assert!(!dedup.first(key, from(2)));
         let via = dedup.with(key, |entry| (After::Keep, entry.via)).unwrap();
-        assert_eq!(
-            via,
-            Some(PeerId::new(1, 0)),
-            "a duplicate never changes the source"
-        );
+        assert_eq!(via, Some(PeerId::new(1, 0)), "a duplicate never changes the source");
         dedup.forget(key);
         assert!(dedup.first(key, from(2)));
     }
@@ -380,10 +355,7 @@ mod tests {
                 }
             }
             let age = died.expect("it is forgotten") - touched;
-            assert!(
-                (9_000..=18_000).contains(&age),
-                "touched at {touched}, lived {age} ms"
-            );
+            assert!((9_000..=18_000).contains(&age), "touched at {touched}, lived {age} ms");
         }
     }
 
@@ -416,21 +388,11 @@ mod tests {
     fn a_change_is_kept_wherever_the_entry_lies() {
         let dedup = Dedup::new(1000);
         let key = keys().of(b"a");
-        dedup.first(
-            key,
-            Entry {
-                via: None,
-                question: Question::OPEN,
-            },
-        );
+        dedup.first(key, Entry { via: None, question: Question::OPEN });
         let hash = Question::with_hash(b"12");
         for rotation in 0..4 {
             dedup.with(key, |entry| {
-                entry.question = if rotation % 2 == 0 {
-                    hash
-                } else {
-                    Question::OPEN
-                };
+                entry.question = if rotation % 2 == 0 { hash } else { Question::OPEN };
                 (After::Refresh, ())
             });
             dedup.rotate();
@@ -504,10 +466,7 @@ mod tests {
             assert_eq!(winners[id].load(Ordering::Relaxed), 1, "id {id}");
             let key = keys.of(&id.to_le_bytes());
             let via = dedup.with(key, |entry| (After::Keep, entry.via)).unwrap();
-            assert_eq!(
-                via,
-                Some(PeerId::new(winner_of[id].load(Ordering::Relaxed), 0))
-            );
+            assert_eq!(via, Some(PeerId::new(winner_of[id].load(Ordering::Relaxed), 0)));
         }
     }
 }

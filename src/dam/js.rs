@@ -107,9 +107,7 @@ pub fn utf16_len(text: impl AsRef<[u8]>) -> usize {
     // A byte adds two at most, so the sum of a chunk fits a byte, which lets the compiler use
     // the widest vectors there are.
     let chunks = text.as_ref().chunks(127);
-    chunks
-        .map(|chunk| usize::from(chunk.iter().map(|&byte| units(byte)).sum::<u8>()))
-        .sum()
+    chunks.map(|chunk| usize::from(chunk.iter().map(|&byte| units(byte)).sum::<u8>())).sum()
 }
 
 /// UTF-16 code units that begin with this byte: a character of four bytes is a pair.
@@ -193,10 +191,7 @@ fn array_text(source: &[u8]) -> Vec<u8> {
             _ => scalar_end(source, at),
         };
         let item = &source[at..end];
-        if !matches!(
-            item,
-            b"null" | b"," | b"[" | b"]" | b" " | b"\t" | b"\r" | b"\n"
-        ) {
+        if !matches!(item, b"null" | b"," | b"[" | b"]" | b" " | b"\t" | b"\r" | b"\n") {
             joined.extend_from_slice(&text(item));
         }
         at = end;
@@ -207,10 +202,7 @@ fn array_text(source: &[u8]) -> Vec<u8> {
 /// The end of a number or word inside an array.
 fn scalar_end(source: &[u8], at: usize) -> usize {
     let stops = |byte: &u8| matches!(byte, b',' | b']' | b' ' | b'\t' | b'\r' | b'\n');
-    at + source[at..]
-        .iter()
-        .position(stops)
-        .unwrap_or(source.len() - at)
+    at + source[at..].iter().position(stops).unwrap_or(source.len() - at)
 }
 
 /// Whether JavaScript prints the number just as it is spelled here.
@@ -223,10 +215,7 @@ fn is_plain_integer(source: &[u8]) -> bool {
 
 /// The double a JSON number stands for; too big is infinite, too small is zero.
 fn double(source: &[u8]) -> f64 {
-    std::str::from_utf8(source)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(f64::NAN)
+    std::str::from_utf8(source).ok().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// `Number(text)`.
@@ -257,9 +246,9 @@ fn number_of_prefixed(text: &str) -> Option<f64> {
         _ => return None,
     };
     let digits = Some(&text[2..]).filter(|digits| !digits.is_empty())?;
-    digits.chars().try_fold(0.0, |sum, c| {
-        Some(sum * f64::from(radix) + f64::from(c.to_digit(radix)?))
-    })
+    digits
+        .chars()
+        .try_fold(0.0, |sum, c| Some(sum * f64::from(radix) + f64::from(c.to_digit(radix)?)))
 }
 
 /// Rust also reads `inf` and `nan`, JavaScript does not.
@@ -296,22 +285,10 @@ mod tests {
 
     #[test]
     fn only_the_falsy_values_are_falsy() {
-        for falsy in [
-            "", "null", "false", "0", "-0", "0.0", "-0e5", "1e-400", "\"\"",
-        ] {
+        for falsy in ["", "null", "false", "0", "-0", "0.0", "-0e5", "1e-400", "\"\""] {
             assert!(!truthy(falsy.as_bytes()), "{falsy}");
         }
-        for truth in [
-            "true",
-            "1",
-            "-1",
-            "1e400",
-            "5e-324",
-            "\"0\"",
-            "\"\\u0000\"",
-            "[]",
-            "{}",
-        ] {
+        for truth in ["true", "1", "-1", "1e400", "5e-324", "\"0\"", "\"\\u0000\"", "[]", "{}"] {
             assert!(truthy(truth.as_bytes()), "{truth}");
         }
     }
@@ -356,31 +333,16 @@ mod tests {
         assert_eq!(&*decode(br#""\ud83d\ude00""#), "😀".as_bytes());
         assert_eq!(&*decode(br#""\ud83d""#), b"\xED\xA0\xBD");
         assert_eq!(&*decode(br#""\ude00x""#), b"\xED\xB8\x80x");
-        assert_eq!(
-            &*decode(br#""\ud83d\ud83d\ude00""#),
-            b"\xED\xA0\xBD\xF0\x9F\x98\x80"
-        );
-        assert_eq!(
-            &*decode(br#""\ud83d\n\ude00""#),
-            b"\xED\xA0\xBD\n\xED\xB8\x80"
-        );
+        assert_eq!(&*decode(br#""\ud83d\ud83d\ude00""#), b"\xED\xA0\xBD\xF0\x9F\x98\x80");
+        assert_eq!(&*decode(br#""\ud83d\n\ude00""#), b"\xED\xA0\xBD\n\xED\xB8\x80");
     }
 
     #[test]
     fn surrogates_are_escaped_where_that_means_the_same() {
         assert_eq!(escape_surrogates(b"abc").unwrap(), &b"abc"[..]);
-        assert_eq!(
-            escape_surrogates(b"a\xED\xA0\xBDz").unwrap(),
-            &br"a\ud83dz"[..]
-        );
-        assert_eq!(
-            escape_surrogates(b"\\\\\xED\xB8\x80").unwrap(),
-            &br"\\\ude00"[..]
-        );
-        assert_eq!(
-            escape_surrogates("\u{D7FF}".as_bytes()).unwrap(),
-            "\u{D7FF}".as_bytes()
-        );
+        assert_eq!(escape_surrogates(b"a\xED\xA0\xBDz").unwrap(), &br"a\ud83dz"[..]);
+        assert_eq!(escape_surrogates(b"\\\\\xED\xB8\x80").unwrap(), &br"\\\ude00"[..]);
+        assert_eq!(escape_surrogates("\u{D7FF}".as_bytes()).unwrap(), "\u{D7FF}".as_bytes());
         assert!(escape_surrogates(b"\\\xED\xA0\xBD").is_none());
     }
 

@@ -102,11 +102,7 @@ mod tests {
             "{\"\u{2028}\":\"\u{7f}\"}",
         ];
         for text in texts {
-            assert_eq!(
-                check(text.as_bytes(), 9),
-                Ok(text.trim_end().as_bytes()),
-                "{text}"
-            );
+            assert_eq!(check(text.as_bytes(), 9), Ok(text.trim_end().as_bytes()), "{text}");
         }
     }
 
@@ -150,30 +146,16 @@ mod tests {
         assert!(check(nest(9).as_bytes(), 9).is_ok());
         assert_eq!(check(nest(10).as_bytes(), 9), Err(Fault::TooDeep));
         assert!(check(nest(1_000_000).as_bytes(), 1_000_000).is_ok());
-        assert_eq!(
-            check("[".repeat(1_000_000).as_bytes(), 9),
-            Err(Fault::Broken)
-        );
-        assert!(
-            check(br#"["[[[[","{{\"{{"]"#, 1).is_ok(),
-            "brackets in strings do not count"
-        );
+        assert_eq!(check("[".repeat(1_000_000).as_bytes(), 9), Err(Fault::Broken));
+        assert!(check(br#"["[[[[","{{\"{{"]"#, 1).is_ok(), "brackets in strings do not count");
     }
 
     #[test]
     fn splits_into_source_texts() {
         let object = br#"{ "a" : 1 , "\u0023" : [ {} ] }"#;
         let mut found = Vec::new();
-        members(object, |key, value| {
-            found.push((offset(object, key), key, value))
-        });
-        assert_eq!(
-            found,
-            [
-                (2, &b"\"a\""[..], &b"1"[..]),
-                (12, br#""\u0023""#, b"[ {} ]")
-            ]
-        );
+        members(object, |key, value| found.push((offset(object, key), key, value)));
+        assert_eq!(found, [(2, &b"\"a\""[..], &b"1"[..]), (12, br#""\u0023""#, b"[ {} ]")]);
         let mut found = Vec::new();
         elements(b"[ 1 ,\"x\", {} ]", |element| found.push(element));
         assert_eq!(found, [&b"1"[..], b"\"x\"", b"{}"]);

@@ -36,13 +36,7 @@ impl<'a> Field<'a> {
             Some(decoded) => Cow::Borrowed(decoded),
             None => js::text(source),
         };
-        Field {
-            kind: js::kind(source),
-            truthy,
-            text,
-            source,
-            at,
-        }
+        Field { kind: js::kind(source), truthy, text, source, at }
     }
 
     fn span(&self) -> Range<usize> {
@@ -116,11 +110,7 @@ pub type NumberText = SmallVec<[u8; 32]>;
 impl<'a> Message<'a> {
     /// A message without members yet.
     pub(super) fn new(text: &'a [u8], start: Option<usize>) -> Self {
-        Message {
-            text,
-            start,
-            ..Message::default()
-        }
+        Message { text, start, ..Message::default() }
     }
 
     /// Reads an object that was checked before, the slow way.
@@ -190,11 +180,7 @@ impl<'a> Message<'a> {
                 }
             });
         }
-        let left = if js::truthy(budget) {
-            js::number(budget) - 1.0
-        } else {
-            0.0
-        };
+        let left = if js::truthy(budget) { js::number(budget) - 1.0 } else { 0.0 };
         if !left.is_finite() {
             return NumberText::from_slice(b"null");
         }
@@ -252,11 +238,7 @@ impl<'a> Message<'a> {
     /// Everything to replace or cut, in the order of the text.
     fn edits<'m>(&'m self, new: &Rewrite<'m>) -> SmallVec<[Edit<'m>; 4]> {
         let mut edits: SmallVec<[Edit<'m>; 4]> = SmallVec::new();
-        for (field, value) in [
-            (&self.id, new.id),
-            (&self.skip, new.skip),
-            (&self.ok, new.ok),
-        ] {
+        for (field, value) in [(&self.id, new.id), (&self.skip, new.skip), (&self.ok, new.ok)] {
             if value.is_some() && field.kind != Kind::Absent {
                 edits.push((field.span(), value));
             }
@@ -272,12 +254,8 @@ impl<'a> Message<'a> {
     fn inserts<'m>(&self, new: &Rewrite<'m>) -> [Option<(&'static [u8], &'m [u8])>; 2] {
         let absent = |field: &Field<'_>| field.kind == Kind::Absent;
         [
-            new.id
-                .filter(|_| absent(&self.id))
-                .map(|id| (&b",\"#\":"[..], id)),
-            new.skip
-                .filter(|_| absent(&self.skip))
-                .map(|skip| (&b",\"><\":"[..], skip)),
+            new.id.filter(|_| absent(&self.id)).map(|id| (&b",\"#\":"[..], id)),
+            new.skip.filter(|_| absent(&self.skip)).map(|skip| (&b",\"><\":"[..], skip)),
         ]
     }
 }
@@ -298,16 +276,8 @@ mod tests {
         String::from_utf8(to).unwrap()
     }
 
-    const ALL: Rewrite<'_> = Rewrite {
-        id: Some(b"\"I\""),
-        skip: Some(b"\"S\""),
-        ok: Some(b"{}"),
-    };
-    const NONE: Rewrite<'_> = Rewrite {
-        id: None,
-        skip: None,
-        ok: None,
-    };
+    const ALL: Rewrite<'_> = Rewrite { id: Some(b"\"I\""), skip: Some(b"\"S\""), ok: Some(b"{}") };
+    const NONE: Rewrite<'_> = Rewrite { id: None, skip: None, ok: None };
 
     #[test]
     fn fields_are_seen_as_javascript_sees_them() {
@@ -326,22 +296,11 @@ mod tests {
         .map(|f| &*f.text);
         assert_eq!(
             texts,
-            [
-                &b"5"[..],
-                b"true",
-                b"x",
-                b"a,b",
-                b"",
-                b"[object Object]",
-                b"\xED\xA0\xBD"
-            ]
+            [&b"5"[..], b"true", b"x", b"a,b", b"", b"[object Object]", b"\xED\xA0\xBD"]
         );
         assert_eq!(message.id.source, b"5.0");
         assert_eq!((message.dam.kind, message.dam.truthy), (Kind::Null, false));
-        assert_eq!(
-            (message.ok.kind, message.put, message.get),
-            (Kind::Absent, true, false)
-        );
+        assert_eq!((message.ok.kind, message.put, message.get), (Kind::Absent, true, false));
     }
 
     #[test]
@@ -350,10 +309,7 @@ mod tests {
         assert_eq!(&*message.id.text, b"b");
         assert!(!message.put);
         let text = r###"{"#":"a","\u0023":"b","><":"1","><":"2"}"###;
-        assert_eq!(
-            rewritten(text, ALL),
-            r###"{"#":"a","\u0023":"I","><":"1","><":"S"}"###
-        );
+        assert_eq!(rewritten(text, ALL), r###"{"#":"a","\u0023":"I","><":"1","><":"S"}"###);
     }
 
     #[test]
@@ -363,21 +319,10 @@ mod tests {
         message.rewrite(&NONE, &mut |part| parts.push(part));
         assert_eq!(parts, [Part::Kept(0..message.text.len())]);
         parts.clear();
-        message.rewrite(
-            &Rewrite {
-                skip: Some(b"\"S\""),
-                ..NONE
-            },
-            &mut |part| parts.push(part),
-        );
+        message.rewrite(&Rewrite { skip: Some(b"\"S\""), ..NONE }, &mut |part| parts.push(part));
         assert_eq!(
             parts,
-            [
-                Part::Kept(0..16),
-                Part::New(b",\"><\":"),
-                Part::New(b"\"S\""),
-                Part::Kept(16..17)
-            ]
+            [Part::Kept(0..16), Part::New(b",\"><\":"), Part::New(b"\"S\""), Part::Kept(16..17)]
         );
     }
 
@@ -385,18 +330,12 @@ mod tests {
     fn members_are_set_in_place_or_at_the_end() {
         assert_eq!(rewritten("{}", ALL), r##"{"#":"I","><":"S"}"##);
         assert_eq!(rewritten("{ }", ALL), r##"{ "#":"I","><":"S"}"##);
-        assert_eq!(
-            rewritten(r#"{"a":1 }"#, ALL),
-            r##"{"a":1 ,"#":"I","><":"S"}"##
-        );
+        assert_eq!(rewritten(r#"{"a":1 }"#, ALL), r##"{"a":1 ,"#":"I","><":"S"}"##);
         assert_eq!(
             rewritten(r##"{"><":1,"ok":[2],"#":null}"##, ALL),
             r##"{"><":"S","ok":{},"#":"I"}"##
         );
-        assert_eq!(
-            rewritten(r##"{"#" : "x" }"##, ALL),
-            r##"{"#" : "I" ,"><":"S"}"##
-        );
+        assert_eq!(rewritten(r##"{"#" : "x" }"##, ALL), r##"{"#" : "I" ,"><":"S"}"##);
     }
 
     #[test]
@@ -410,19 +349,13 @@ mod tests {
             (r#"{"a":2,"_":1}"#, r#"{"a":2}"#),
             ("{\"a\":2\n,\t\"_\":1 , \"_\":2 }", r#"{"a":2 }"#),
             (r#"{"a":2,"_":1,"b":3}"#, r#"{"a":2,"b":3}"#),
-            (
-                r#"{"_":0,"a":{"_":1},"_":1,"_":2,"b":3,"_":3}"#,
-                r#"{"a":{"_":1},"b":3}"#,
-            ),
+            (r#"{"_":0,"a":{"_":1},"_":1,"_":2,"b":3,"_":3}"#, r#"{"a":{"_":1},"b":3}"#),
         ];
         for (text, want) in table {
             assert_eq!(rewritten(text, NONE), want, "{text}");
         }
         assert_eq!(rewritten(r#"{"_":1}"#, ALL), r##"{"#":"I","><":"S"}"##);
-        assert_eq!(
-            rewritten(r##"{"_":1,"#":2,"_":3}"##, ALL),
-            r##"{"#":"I","><":"S"}"##
-        );
+        assert_eq!(rewritten(r##"{"_":1,"#":2,"_":3}"##, ALL), r##"{"#":"I","><":"S"}"##);
     }
 
     #[test]

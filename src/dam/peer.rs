@@ -48,12 +48,21 @@ pub type FewPeers = SmallVec<[PeerId; 4]>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seat(u64);
 
+/// The first name of a peer.
+#[derive(Clone, Copy, Debug)]
+pub enum Name<'a> {
+    /// The URL it was dialled by, as configured.
+    Url(&'a str),
+    /// A random id, for one that dialled us.
+    Id(&'a str),
+}
+
 /// The connected peers. Shared by all reactors; changed when one comes, goes or tells its pid.
 pub struct Peers {
     keys: Keys,
     list: Mutex<List>,
     named: KeyMap<SmallVec<[PeerId; 1]>>,
-    /// Peers that are connected (Gun: `mesh.near`). A listed peer may still be dialled.
+    /// How many are listed (Gun: `mesh.near`).
     near: AtomicUsize,
     /// Counts changes of `List::heads`, so that readers look at the list only after one.
     heads_version: AtomicU64,
@@ -73,8 +82,6 @@ struct Listed {
     /// Its first name: the URL or the internal id.
     name: Box<str>,
     pid: Option<Box<str>>,
-    /// Connected, not only listed.
-    is_near: bool,
 }
 
 impl Listed {
@@ -89,10 +96,7 @@ impl Listed {
 
 /// JSON text of a string.
 fn quote(text: &str) -> Arc<[u8]> {
-    serde_json::Value::from(text)
-        .to_string()
-        .into_bytes()
-        .into()
+    serde_json::Value::from(text).to_string().into_bytes().into()
 }
 
 /// The names that go into `><`, ready to be written.
@@ -122,26 +126,21 @@ impl Peers {
         }
     }
 
-    /// Lists an inbound peer under its internal id.
+    /// Lists a peer that is connected now.
     #[doc(alias = "hi")]
-    pub fn join(&self, peer: PeerId, name: &str) -> Seat {
-        let seat = self.list_peer(peer, name, false);
-        self.arrive(seat);
+    pub fn join(&self, peer: PeerId, name: Name<'_>) -> Seat {
+        self.near.fetch_add(1, Ordering::Relaxed);
+        let (name, has_url) = match name {
+            Name::Id(id) => (id, false),
+            Name::Url(url) => (url, true),
+        };
+        let mut list = self.lock();
+        let seat = Seat(list.next_seat);
+        list.next_seat += 1;
+        list.seats.insert(seat, Listed { peer, has_url, name: name.into(), pid: None });
+        self.named.entry(self.keys.of(name.as_bytes())).or_default().push(peer);
+        self.renew_heads(&mut list, seat);
         seat
-    }
-
-    /// Lists a peer that is dialled under its URL. It is not near before [`arrive`](Self::arrive).
-    pub fn expect(&self, peer: PeerId, url: &str) -> Seat {
-        self.list_peer(peer, url, true)
-    }
-
-    /// A listed peer is connected.
-    pub fn arrive(&self, seat: Seat) {
-        if let Some(listed) = self.lock().seats.get_mut(&seat)
-            && !std::mem::replace(&mut listed.is_near, true)
-        {
-            self.near.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     /// The peer is gone: it is no longer listed, named or near.
@@ -151,9 +150,7 @@ impl Peers {
         let Some(gone) = list.seats.remove(&seat) else {
             return;
         };
-        if gone.is_near {
-            self.near.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.near.fetch_sub(1, Ordering::Relaxed);
         self.unname(gone.name.as_bytes(), gone.peer);
         if let Some(pid) = &gone.pid {
             self.unname(pid.as_bytes(), gone.peer);
@@ -163,9 +160,7 @@ impl Peers {
 
     /// Remembers the pid a peer told. Says false for one that cannot serve as a name.
     pub fn learn_pid(&self, seat: Seat, pid: &[u8]) -> bool {
-        let text = std::str::from_utf8(pid)
-            .ok()
-            .filter(|text| text.len() <= PID_BYTES_MAX);
+        let text = std::str::from_utf8(pid).ok().filter(|text| text.len() <= PID_BYTES_MAX);
         let Some(text) = text else { return false };
         let mut list = self.lock();
         let Some(listed) = list.seats.get_mut(&seat) else {
@@ -208,28 +203,6 @@ impl Peers {
         }
     }
 
-    fn list_peer(&self, peer: PeerId, name: &str, has_url: bool) -> Seat {
-        let mut list = self.lock();
-        let seat = Seat(list.next_seat);
-        list.next_seat += 1;
-        list.seats.insert(
-            seat,
-            Listed {
-                peer,
-                has_url,
-                name: name.into(),
-                pid: None,
-                is_near: false,
-            },
-        );
-        self.named
-            .entry(self.keys.of(name.as_bytes()))
-            .or_default()
-            .push(peer);
-        self.renew_heads(&mut list, seat);
-        seat
-    }
-
     fn unname(&self, name: &[u8], peer: PeerId) {
         let key: Key = self.keys.of(name);
         if let dashmap::Entry::Occupied(mut peers) = self.named.entry(key) {
@@ -249,12 +222,8 @@ impl Peers {
         }
         let names: Vec<_> = oldest().map(|(_, listed)| listed.shown_name()).collect();
         let text = (names.len() > 1).then(|| quote(&names.join(",")));
-        list.heads = Heads {
-            version: list.heads.version + 1,
-            text,
-        };
-        self.heads_version
-            .store(list.heads.version, Ordering::Release);
+        list.heads = Heads { version: list.heads.version + 1, text };
+        self.heads_version.store(list.heads.version, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
@@ -273,9 +242,7 @@ mod tests {
     fn heads(peers: &Peers) -> Option<String> {
         let mut heads = Heads::default();
         peers.refresh(&mut heads);
-        heads
-            .text()
-            .map(|text| String::from_utf8(text.to_vec()).unwrap())
+        heads.text().map(|text| String::from_utf8(text.to_vec()).unwrap())
     }
 
     fn find(peers: &Peers, name: &str) -> Vec<PeerId> {
@@ -287,9 +254,8 @@ mod tests {
     #[test]
     fn the_first_seven_are_named_oldest_first() {
         let peers = peers();
-        let seats: Vec<_> = (0..9)
-            .map(|n| peers.join(PeerId::new(n, 0), &format!("p{n}")))
-            .collect();
+        let seats: Vec<_> =
+            (0..9).map(|n| peers.join(PeerId::new(n, 0), Name::Id(&format!("p{n}")))).collect();
         assert_eq!(heads(&peers).unwrap(), r#""p0,p1,p2,p3,p4,p5,p6""#);
         peers.leave(seats[8]);
         peers.leave(seats[2]);
@@ -301,9 +267,9 @@ mod tests {
     fn a_lone_peer_is_not_named() {
         let peers = peers();
         assert_eq!(heads(&peers), None);
-        let seat = peers.join(PeerId::new(0, 0), "p0");
+        let seat = peers.join(PeerId::new(0, 0), Name::Id("p0"));
         assert_eq!(heads(&peers), None);
-        peers.join(PeerId::new(1, 0), "p1");
+        peers.join(PeerId::new(1, 0), Name::Id("p1"));
         peers.leave(seat);
         assert_eq!(heads(&peers), None);
     }
@@ -312,23 +278,16 @@ mod tests {
     fn a_peer_is_shown_by_url_else_pid_else_id_and_found_by_all_of_them() {
         let peers = peers();
         let (a, b) = (PeerId::new(0, 0), PeerId::new(1, 3));
-        let inbound = peers.join(a, "inner");
-        let outbound = peers.expect(b, "http://x/gun");
+        let inbound = peers.join(a, Name::Id("inner"));
+        let outbound = peers.join(b, Name::Url("http://x/gun"));
         assert_eq!(heads(&peers).unwrap(), r#""inner,http://x/gun""#);
-        assert_eq!(peers.near(), 1);
-        peers.arrive(outbound);
+        assert_eq!(peers.near(), 2);
         assert!(peers.learn_pid(inbound, b"pa"));
         assert!(peers.learn_pid(inbound, b"later"));
         assert!(peers.learn_pid(outbound, b"pb"));
         assert_eq!(heads(&peers).unwrap(), r#""pa,http://x/gun""#);
-        assert_eq!(
-            (find(&peers, "pa"), find(&peers, "inner")),
-            (vec![a], vec![a])
-        );
-        assert_eq!(
-            (find(&peers, "pb"), find(&peers, "http://x/gun")),
-            (vec![b], vec![b])
-        );
+        assert_eq!((find(&peers, "pa"), find(&peers, "inner")), (vec![a], vec![a]));
+        assert_eq!((find(&peers, "pb"), find(&peers, "http://x/gun")), (vec![b], vec![b]));
         assert!(find(&peers, "later").is_empty() && find(&peers, "undefined").is_empty());
         peers.leave(inbound);
         assert!(find(&peers, "pa").is_empty() && find(&peers, "inner").is_empty());
@@ -338,11 +297,8 @@ mod tests {
     #[test]
     fn connections_that_share_a_pid_are_all_found() {
         let peers = peers();
-        let seats = [0, 1].map(|n| peers.join(PeerId::new(n, 0), &format!("p{n}")));
-        assert_eq!(
-            seats.map(|seat| peers.learn_pid(seat, b"same")),
-            [true, true]
-        );
+        let seats = [0, 1].map(|n| peers.join(PeerId::new(n, 0), Name::Id(&format!("p{n}"))));
+        assert_eq!(seats.map(|seat| peers.learn_pid(seat, b"same")), [true, true]);
         assert_eq!(find(&peers, "same").len(), 2);
         peers.leave(seats[0]);
         assert_eq!(find(&peers, "same"), [PeerId::new(1, 0)]);
@@ -351,7 +307,7 @@ mod tests {
     #[test]
     fn a_pid_that_is_no_name_is_refused() {
         let peers = peers();
-        let seat = peers.join(PeerId::new(0, 0), "p0");
+        let seat = peers.join(PeerId::new(0, 0), Name::Id("p0"));
         assert!(!peers.learn_pid(seat, &[b'x'; PID_BYTES_MAX + 1]));
         assert!(!peers.learn_pid(seat, b"\xed\xa0\xbd"));
         assert!(peers.learn_pid(seat, b"good"));
@@ -361,7 +317,7 @@ mod tests {
     fn names_are_quoted_as_json() {
         let peers = peers();
         for n in 0..2 {
-            let seat = peers.join(PeerId::new(n, 0), &format!("p{n}"));
+            let seat = peers.join(PeerId::new(n, 0), Name::Id(&format!("p{n}")));
             peers.learn_pid(seat, format!("q\"\\{n}").as_bytes());
         }
         assert_eq!(heads(&peers).unwrap(), r#""q\"\\0,q\"\\1""#);

@@ -168,11 +168,7 @@ impl<S: LinkSink> Dialer<S> {
         let key = generate_key();
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(self.timing.handshake))?;
-        socket.write_all(&client_request(
-            &self.url.host_header,
-            &self.url.path_and_query,
-            &key,
-        ))?;
+        socket.write_all(&client_request(&self.url.host_header, &self.url.path_and_query, &key))?;
         let mut input = Vec::new();
         let early = loop {
             read_before(deadline, &mut socket, &mut input)?;
@@ -322,30 +318,21 @@ struct Redial {
 
 impl Redial {
     fn new(first: Duration) -> Redial {
-        Redial {
-            first,
-            pause: first,
-        }
+        Redial { first, pause: first }
     }
 
     /// `roll`, from -1 to 1, is the jitter.
     #[doc(alias = "reconnect")]
     fn next(&mut self, outcome: Outcome, roll: f64) -> Step {
         match outcome {
-            Outcome::Closed {
-                end: LinkEnd::Myself,
-                ..
-            } => return Step::End,
-            Outcome::Closed {
-                end: LinkEnd::Twin, ..
-            } => {
+            Outcome::Closed { end: LinkEnd::Myself, .. } => return Step::End,
+            Outcome::Closed { end: LinkEnd::Twin, .. } => {
                 self.pause = self.first;
                 return Step::StandBy;
             }
-            Outcome::Closed {
-                end: LinkEnd::Lost,
-                lived,
-            } if lived > LINK_GOOD => self.pause = self.first,
+            Outcome::Closed { end: LinkEnd::Lost, lived } if lived > LINK_GOOD => {
+                self.pause = self.first
+            }
             Outcome::Closed { .. } | Outcome::Failed => {}
         }
         let pause = self.pause;
@@ -366,11 +353,7 @@ struct Log {
 
 impl Log {
     fn new(url: &PeerUrl) -> Log {
-        Log {
-            name: url.name.clone(),
-            failure_logged: None,
-            stood_by: false,
-        }
+        Log { name: url.name.clone(), failure_logged: None, stood_by: false }
     }
 
     fn opened(&mut self, socket: &TcpStream) {
@@ -383,11 +366,7 @@ impl Log {
 
     fn lost(&mut self, reason: &str, lived: Duration) {
         self.stood_by = false;
-        warn!(
-            "link to {} is lost after {:.1} s: {reason}",
-            self.name,
-            lived.as_secs_f64()
-        );
+        warn!("link to {} is lost after {:.1} s: {reason}", self.name, lived.as_secs_f64());
     }
 
     fn failed(&mut self, error: &DialError, now: Instant) {
@@ -398,9 +377,8 @@ impl Log {
 
     /// The first failure is, then at most one a minute.
     fn failure_is_news(&mut self, now: Instant) -> bool {
-        let news = self
-            .failure_logged
-            .is_none_or(|last| now.duration_since(last) >= FAILURE_LOG_GAP);
+        let news =
+            self.failure_logged.is_none_or(|last| now.duration_since(last) >= FAILURE_LOG_GAP);
         if news {
             self.failure_logged = Some(now);
         }
@@ -417,10 +395,7 @@ impl Log {
     }
 
     fn myself(&self) {
-        warn!(
-            "peer {} is this relay itself; it will not be dialled again",
-            self.name
-        );
+        warn!("peer {} is this relay itself; it will not be dialled again", self.name);
     }
 }
 
@@ -473,11 +448,7 @@ mod tests {
     fn fixture(address: SocketAddr) -> Fixture {
         let (links_in, links) = unbounded();
         let (events, events_out) = unbounded();
-        let relay = Relay {
-            links: links_in,
-            twin: Arc::default(),
-            asked: Arc::default(),
-        };
+        let relay = Relay { links: links_in, twin: Arc::default(), asked: Arc::default() };
         let quick = Duration::from_millis(5);
         let timing = Timing {
             redial_first: quick,
@@ -492,22 +463,13 @@ mod tests {
             limits: HeadLimits::default(),
             timing,
         };
-        Fixture {
-            dialer,
-            events,
-            links,
-            relay,
-        }
+        Fixture { dialer, events, links, relay }
     }
 
     impl Fixture {
         /// Starts the thread; its end is the return value of `join`.
         fn start(self) -> (JoinHandle<()>, Sender<LinkEvent>, Links) {
-            (
-                thread::spawn(move || run(self.dialer)),
-                self.events,
-                self.links,
-            )
+            (thread::spawn(move || run(self.dialer)), self.events, self.links)
         }
     }
 
@@ -518,10 +480,7 @@ mod tests {
     }
 
     fn closed(end: LinkEnd) -> LinkEvent {
-        LinkEvent::Closed {
-            end,
-            reason: "a test".to_owned(),
-        }
+        LinkEvent::Closed { end, reason: "a test".to_owned() }
     }
 
     fn read_head(socket: &mut TcpStream) -> String {
@@ -540,17 +499,12 @@ mod tests {
         let head = read_head(&mut socket);
         let key = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("sec-websocket-key")
-                .then(|| value.trim().to_owned())
+            name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim().to_owned())
         });
         let accept = derive_accept_key(key.unwrap().as_bytes());
         let upgrade =
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
-        write!(
-            socket,
-            "{upgrade}Sec-WebSocket-Accept: {accept}\r\n\r\n{early}"
-        )
-        .unwrap();
+        write!(socket, "{upgrade}Sec-WebSocket-Accept: {accept}\r\n\r\n{early}").unwrap();
         (socket, head)
     }
 
@@ -559,12 +513,7 @@ mod tests {
         let (listener, address) = listener();
         let peer = thread::spawn(move || peer(listener.accept().unwrap().0));
         let fixture = fixture(address);
-        let failure = Dialer {
-            timing,
-            ..fixture.dialer
-        }
-        .dial()
-        .unwrap_err();
+        let failure = Dialer { timing, ..fixture.dialer }.dial().unwrap_err();
         peer.join().unwrap();
         failure
     }
@@ -575,11 +524,7 @@ mod tests {
         let (thread, events, links) = fixture(address).start();
         let (mut peer, head) = accept(&listener, "early");
         assert!(head.starts_with("GET /gun?a=b HTTP/1.1\r\n"), "{head}");
-        assert!(
-            head.to_lowercase()
-                .contains(&format!("host: {address}\r\n")),
-            "{head}"
-        );
+        assert!(head.to_lowercase().contains(&format!("host: {address}\r\n")), "{head}");
 
         let (mut link, early) = links.recv_timeout(PATIENCE).unwrap();
         let mut received = early;
@@ -593,10 +538,7 @@ mod tests {
             }
             assert!(Instant::now() < deadline, "{received:?}");
         }
-        assert_eq!(
-            link.read(&mut [0]).unwrap_err().kind(),
-            io::ErrorKind::WouldBlock
-        );
+        assert_eq!(link.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         link.write_all(b"x").unwrap();
         peer.read_exact(&mut [0]).unwrap();
 
@@ -612,16 +554,11 @@ mod tests {
 
         let refused = dial_against(patient, |mut socket| {
             read_head(&mut socket);
-            socket
-                .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-                .unwrap();
+            socket.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
         });
         assert!(matches!(refused, DialError::Refused(_)), "{refused:?}");
 
-        let brief = Timing {
-            handshake: Duration::from_millis(50),
-            ..patient
-        };
+        let brief = Timing { handshake: Duration::from_millis(50), ..patient };
         let silent = dial_against(brief, |mut socket| {
             // Until the dialler hangs up.
             io::copy(&mut socket, &mut io::sink()).unwrap();
@@ -631,18 +568,11 @@ mod tests {
 
     #[test]
     fn a_peer_that_drips_its_answer_does_not_stretch_the_handshake() {
-        let brief = Timing {
-            handshake: Duration::from_millis(100),
-            ..Timing::default()
-        };
+        let brief = Timing { handshake: Duration::from_millis(100), ..Timing::default() };
         let dripping = dial_against(brief, |mut socket| {
-            socket
-                .write_all(b"HTTP/1.1 101 Switching Protocols\r\n")
-                .unwrap();
+            socket.write_all(b"HTTP/1.1 101 Switching Protocols\r\n").unwrap();
             while socket.write_all(b"x: y\r\n").is_ok() {
-                socket
-                    .set_read_timeout(Some(Duration::from_millis(20)))
-                    .unwrap();
+                socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
                 let _ = socket.read(&mut [0; 1024]);
             }
         });
@@ -653,9 +583,7 @@ mod tests {
     fn a_host_that_is_down_is_dialled_until_it_is_up() {
         // Bound but not listening: the port is ours, and connections are refused.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket
-            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
-            .unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         let fixture = fixture(socket.local_addr().unwrap().as_socket().unwrap());
         for _ in 0..2 {
             assert!(matches!(fixture.dialer.dial(), Err(DialError::Connect(_))));
@@ -760,24 +688,16 @@ mod tests {
 
     #[test]
     fn pauses_double_and_a_good_link_resets_them() {
-        let lost = |lived| Outcome::Closed {
-            end: LinkEnd::Lost,
-            lived,
-        };
+        let lost = |lived| Outcome::Closed { end: LinkEnd::Lost, lived };
         let mut redial = Redial::new(REDIAL_FIRST);
         let mut pauses_after = |outcome, times: usize| -> Vec<u128> {
             let millis = |step| match step {
                 Step::Wait(pause) => pause.as_millis(),
                 other => panic!("{other:?}"),
             };
-            (0..times)
-                .map(|_| millis(redial.next(outcome, 0.0)))
-                .collect()
+            (0..times).map(|_| millis(redial.next(outcome, 0.0))).collect()
         };
-        assert_eq!(
-            pauses_after(Outcome::Failed, 6),
-            [1998, 3996, 7992, 15_984, 30_000, 30_000]
-        );
+        assert_eq!(pauses_after(Outcome::Failed, 6), [1998, 3996, 7992, 15_984, 30_000, 30_000]);
         assert_eq!(
             pauses_after(lost(LINK_GOOD), 1),
             [30_000],
@@ -789,10 +709,7 @@ mod tests {
 
     #[test]
     fn pauses_are_spread_and_special_ends_have_special_steps() {
-        let closed = |end| Outcome::Closed {
-            end,
-            lived: Duration::ZERO,
-        };
+        let closed = |end| Outcome::Closed { end, lived: Duration::ZERO };
         let first = |roll| Redial::new(Duration::from_secs(1)).next(Outcome::Failed, roll);
         assert_eq!(first(1.0), Step::Wait(Duration::from_millis(1100)));
         assert_eq!(first(-1.0), Step::Wait(Duration::from_millis(900)));

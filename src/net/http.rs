@@ -71,9 +71,7 @@ pub fn refuse(error: &HeadError) -> Vec<u8> {
 pub fn unavailable() -> Vec<u8> {
     let text =
         "gunmetal: this relay has as many connections as it may. Try again in a few seconds.\n";
-    Response::text("503 Service Unavailable", text)
-        .with("Retry-After: 5\r\n")
-        .into_bytes(true)
+    Response::text("503 Service Unavailable", text).with("Retry-After: 5\r\n").into_bytes(true)
 }
 
 /// The answer when a request head took too long.
@@ -148,9 +146,7 @@ fn summary(request: &Request, about: &About) -> Response {
         about.uptime.as_secs(),
     );
     let kind = "application/json; charset=utf-8";
-    Response::new("200 OK", kind, body)
-        .with(NO_STORE)
-        .with("Vary: Accept, Host\r\n")
+    Response::new("200 OK", kind, body).with(NO_STORE).with("Vary: Accept, Host\r\n")
 }
 
 fn page(request: &Request, about: &About) -> Response {
@@ -181,10 +177,7 @@ fn is_host(host: &str) -> bool {
         port.bytes().all(|byte| byte.is_ascii_digit())
             && port.parse().is_ok_and(|port: u16| port > 0)
     };
-    let is_name = match name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-    {
+    let is_name = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => is_reg_name(name),
     };
@@ -235,21 +228,13 @@ impl Response {
     fn empty(status: &'static str) -> Self {
         let headers = NO_STORE.to_owned();
         let body = String::new();
-        Self {
-            status,
-            headers,
-            body,
-        }
+        Self { status, headers, body }
     }
 
     fn new(status: &'static str, kind: &str, body: String) -> Self {
         let bytes = body.len();
         let headers = format!("Content-Type: {kind}\r\nContent-Length: {bytes}\r\n");
-        Self {
-            status,
-            headers,
-            body,
-        }
+        Self { status, headers, body }
     }
 
     fn text(status: &'static str, body: impl Into<String>) -> Self {
@@ -322,11 +307,7 @@ mod tests {
     use super::*;
     use crate::ws::upgrade::{HeadLimits, parse};
 
-    const ABOUT: About = About {
-        version: "1.2.3",
-        uptime: Duration::from_secs(93_784),
-        peers: 7,
-    };
+    const ABOUT: About = About { version: "1.2.3", uptime: Duration::from_secs(93_784), peers: 7 };
     const UPGRADE: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
@@ -369,9 +350,7 @@ mod tests {
     #[test]
     fn gun_upgrades_at_its_path_whatever_the_query() {
         for line in ["GET /gun", "GET /gun?x=1", "GET /gun?"] {
-            let Answer::Upgrade(head) = ask(line, UPGRADE) else {
-                panic!("{line}")
-            };
+            let Answer::Upgrade(head) = ask(line, UPGRADE) else { panic!("{line}") };
             assert!(head.starts_with(b"HTTP/1.1 101 "));
         }
     }
@@ -387,47 +366,22 @@ mod tests {
             ("HEAD /healthz", "", "200 OK", "health"),
             ("OPTIONS /anything", "", "204 No Content", "options"),
             ("OPTIONS *", "", "204 No Content", "options"),
-            (
-                "GET /gun",
-                "Upgrade: h2c\r\n",
-                "400 Bad Request",
-                "bad_upgrade",
-            ),
-            (
-                "GET /gun",
-                "Upgrade: websocket\r\n",
-                "400 Bad Request",
-                "bad_upgrade",
-            ),
+            ("GET /gun", "Upgrade: h2c\r\n", "400 Bad Request", "bad_upgrade"),
+            ("GET /gun", "Upgrade: websocket\r\n", "400 Bad Request", "bad_upgrade"),
             ("POST /gun", UPGRADE, "400 Bad Request", "bad_upgrade"),
             ("GET /gun.js", "", "404 Not Found", "not_found"),
             ("GET /gun/", UPGRADE, "404 Not Found", "upgrade_elsewhere"),
             ("GET /GUN", UPGRADE, "404 Not Found", "upgrade_elsewhere"),
             ("GET /gun#x", UPGRADE, "404 Not Found", "upgrade_elsewhere"),
             ("GET /", UPGRADE, "404 Not Found", "upgrade_elsewhere"),
-            (
-                "GET /",
-                "Upgrade: websocket\r\n",
-                "404 Not Found",
-                "upgrade_elsewhere",
-            ),
-            (
-                "POST /",
-                "Content-Length: 5\r\n",
-                "405 Method Not Allowed",
-                "bad_method",
-            ),
+            ("GET /", "Upgrade: websocket\r\n", "404 Not Found", "upgrade_elsewhere"),
+            ("POST /", "Content-Length: 5\r\n", "405 Method Not Allowed", "bad_method"),
             ("DELETE /gun", "", "405 Method Not Allowed", "bad_method"),
             ("GET /gun", "", "426 Upgrade Required", "upgrade_required"),
         ] {
-            let Answer::Close(bytes, found) = ask(line, headers) else {
-                panic!("{line} upgraded")
-            };
+            let Answer::Close(bytes, found) = ask(line, headers) else { panic!("{line} upgraded") };
             let (head, _) = closing(bytes);
-            assert!(
-                head.starts_with(&format!("HTTP/1.1 {status}\r\n")),
-                "{line}: {head}"
-            );
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{line}: {head}");
             assert_eq!(found, label, "{line}");
         }
     }
@@ -475,14 +429,7 @@ mod tests {
 
     #[test]
     fn only_hosts_are_shown() {
-        for host in [
-            "a",
-            "a.b-c_d:1",
-            "127.0.0.1:65535",
-            "[::1]",
-            "[fe80::1]:80",
-            "EXAMPLE.com.",
-        ] {
+        for host in ["a", "a.b-c_d:1", "127.0.0.1:65535", "[::1]", "[fe80::1]:80", "EXAMPLE.com."] {
             assert!(is_host(host), "{host}");
         }
         let long = "a".repeat(260);
@@ -495,40 +442,22 @@ mod tests {
             let (_, body) = refused("GET /", &headers);
             assert!(body.contains("http://HOST:8765/gun"), "{host}: {body}");
         }
-        assert_eq!(
-            escape_html("<a b='c'>&\""),
-            "&lt;a b=&#39;c&#39;&gt;&amp;&quot;"
-        );
+        assert_eq!(escape_html("<a b='c'>&\""), "&lt;a b=&#39;c&#39;&gt;&amp;&quot;");
     }
 
     #[test]
     fn answers_without_a_request_are_complete() {
         for (bytes, status) in [
             (refuse(&HeadError::Tls), "400 Bad Request"),
-            (
-                refuse(&HeadError::TooLong),
-                "431 Request Header Fields Too Large",
-            ),
-            (
-                refuse(&HeadError::TooManyHeaders),
-                "431 Request Header Fields Too Large",
-            ),
-            (
-                refuse(&HeadError::HttpVersion),
-                "505 HTTP Version Not Supported",
-            ),
+            (refuse(&HeadError::TooLong), "431 Request Header Fields Too Large"),
+            (refuse(&HeadError::TooManyHeaders), "431 Request Header Fields Too Large"),
+            (refuse(&HeadError::HttpVersion), "505 HTTP Version Not Supported"),
             (unavailable(), "503 Service Unavailable"),
             (timeout(), "408 Request Timeout"),
         ] {
             let (head, body) = closing(bytes);
-            assert!(
-                head.starts_with(&format!("HTTP/1.1 {status}\r\n")),
-                "{head}"
-            );
-            assert!(
-                body.starts_with("gunmetal: ") && body.ends_with(".\n"),
-                "{body}"
-            );
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
+            assert!(body.starts_with("gunmetal: ") && body.ends_with(".\n"), "{body}");
         }
         let (head, _) = closing(unavailable());
         assert!(head.contains("\r\nRetry-After: 5\r\n"));
@@ -536,12 +465,9 @@ mod tests {
 
     #[test]
     fn durations_are_spelled_in_two_units() {
-        for (seconds, spelled) in [
-            (5, "5 s"),
-            (65, "1 min 5 s"),
-            (7_320, "2 h 2 min"),
-            (90_000, "1 d 1 h"),
-        ] {
+        for (seconds, spelled) in
+            [(5, "5 s"), (65, "1 min 5 s"), (7_320, "2 h 2 min"), (90_000, "1 d 1 h")]
+        {
             assert_eq!(spell_duration(Duration::from_secs(seconds)), spelled);
         }
     }

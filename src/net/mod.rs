@@ -1,4 +1,20 @@
 //! All I/O, clocks and threads.
+//!
+//! - [`relay`] starts and stops everything.
+//! - [`reactor`]: a thread that reads. [`conn`]: one of its connections. [`http`]: what requests get.
+//! - [`queue`]: all that crosses from reactors to writers.
+//! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
+//!   peer's backlog.
+//! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share. [`timers`].
 
+pub mod coalesce;
+pub mod conn;
 pub mod dial;
 pub mod http;
+pub mod queue;
+pub mod reactor;
+pub mod relay;
+pub mod remote;
+pub mod socket;
+pub mod timers;
+pub mod writer;

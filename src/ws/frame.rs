@@ -83,10 +83,7 @@ pub struct Header {
 
 impl Header {
     fn new(opcode: Opcode, payload_bytes: usize) -> Self {
-        let mut header = Self {
-            bytes: [0; HEADER_BYTES_MAX],
-            len: 0,
-        };
+        let mut header = Self { bytes: [0; HEADER_BYTES_MAX], len: 0 };
         header.push(&[FIN | opcode as u8]);
         match payload_bytes {
             0..=125 => header.push(&[payload_bytes as u8]),
@@ -154,9 +151,7 @@ pub fn pong(payload: &[u8]) -> Bytes {
 
 fn control(opcode: Opcode, payload: &[u8]) -> Bytes {
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
-    [&*Header::new(opcode, payload.len()), payload]
-        .concat()
-        .into()
+    [&*Header::new(opcode, payload.len()), payload].concat().into()
 }
 
 /// A whole frame from a client: header, key, and the masked concatenation of `payload`.
@@ -218,11 +213,7 @@ mod tests {
             for mask in [None, Some([1, 2, 3, 4])] {
                 let mut expected = Vec::new();
                 let opcode = OpCode::Data(Data::Text);
-                let oracle = FrameHeader {
-                    opcode,
-                    mask,
-                    ..FrameHeader::default()
-                };
+                let oracle = FrameHeader { opcode, mask, ..FrameHeader::default() };
                 oracle.format(len as u64, &mut expected).unwrap();
                 let plain = text_header(len);
                 let header = mask.map_or(plain, |key| plain.with_key(key));
@@ -252,9 +243,7 @@ mod tests {
     #[test]
     fn masked_joins_its_parts() {
         // The example of RFC 6455 section 5.7.
-        let hello = [
-            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-        ];
+        let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
         let key = [0x37, 0xfa, 0x21, 0x3d];
         assert_eq!(masked(Opcode::Text, &[b"Hel", b"", b"lo"], key), hello);
     }

@@ -340,11 +340,7 @@ fn take_whole(opcode: Opcode, head: &Head, input: &mut [u8], at: &mut usize) -> 
 fn close_code(payload: &[u8]) -> Result<Option<u16>, ReadError> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         let empty = payload.is_empty();
-        return if empty {
-            Ok(None)
-        } else {
-            Err(ReadError::CloseTruncated)
-        };
+        return if empty { Ok(None) } else { Err(ReadError::CloseTruncated) };
     };
     if simdutf8::basic::from_utf8(reason).is_err() {
         return Err(ReadError::CloseReasonNotUtf8);

@@ -32,10 +32,7 @@ pub struct HeadLimits {
 
 impl Default for HeadLimits {
     fn default() -> Self {
-        Self {
-            head_bytes_max: 16 << 10,
-            headers_max: 64,
-        }
+        Self { head_bytes_max: 16 << 10, headers_max: 64 }
     }
 }
 
@@ -177,20 +174,14 @@ fn websocket(headers: Headers<'_>) -> Result<Upgrade, BadUpgrade> {
         _ => return Err(BadUpgrade::Key),
     };
     let protocol = headers.items("sec-websocket-protocol").next();
-    Ok(Upgrade {
-        key,
-        protocol: protocol.filter(|name| is_token(name)).map(str::to_owned),
-    })
+    Ok(Upgrade { key, protocol: protocol.filter(|name| is_token(name)).map(str::to_owned) })
 }
 
 /// Whether this is the base64 of 16 bytes (RFC 6455 section 4.1). As in Gun's library, the unused bits
 /// of the last character may be anything.
 fn is_key(key: &str) -> bool {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    key.len() == 24
-        && key
-            .strip_suffix("==")
-            .is_some_and(|digits| digits.bytes().all(is_base64))
+    key.len() == 24 && key.strip_suffix("==").is_some_and(|digits| digits.bytes().all(is_base64))
 }
 
 /// Whether this is a token (RFC 9110 section 5.6.2), and therefore safe in a header.
@@ -243,13 +234,10 @@ impl<'a> Headers<'a> {
 
     /// The items of a list, which may be spread over several lines (RFC 9110 section 5.3).
     fn items(self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.values(name)
-            .flat_map(|value| value.split(','))
-            .map(str::trim)
+        self.values(name).flat_map(|value| value.split(',')).map(str::trim)
     }
 
     fn has_item(self, name: &'a str, item: &str) -> bool {
-        self.items(name)
-            .any(|found| found.eq_ignore_ascii_case(item))
+        self.items(name).any(|found| found.eq_ignore_ascii_case(item))
     }
 }

@@ -62,10 +62,7 @@ impl fmt::Display for ReadError {
             Self::Masked => f.write_str("frame of a server is masked"),
             Self::FragmentedControl => f.write_str("control frame is fragmented"),
             Self::LongControl(bytes) => {
-                write!(
-                    f,
-                    "control frame of {bytes} bytes, over {CONTROL_BYTES_MAX}"
-                )
+                write!(f, "control frame of {bytes} bytes, over {CONTROL_BYTES_MAX}")
             }
             Self::LoneContinuation => f.write_str("continuation frame without a message"),
             Self::InterruptedMessage => f.write_str("new message before the last one ended"),

@@ -43,12 +43,7 @@ impl Head {
                 (Some(*key), rest)
             }
         };
-        Some(Self {
-            first,
-            key,
-            payload_bytes,
-            header_bytes: bytes.len() - rest.len(),
-        })
+        Some(Self { first, key, payload_bytes, header_bytes: bytes.len() - rest.len() })
     }
 
     /// Whether this frame ends its message.

@@ -128,11 +128,7 @@ fn close_payload(rng: &mut StdRng) -> Vec<u8> {
 
 /// Mostly what may come next, sometimes anything.
 fn random_frame(rng: &mut StdRng, role: Role, in_message: &mut bool) -> Vec<u8> {
-    let data: &[u8] = if *in_message {
-        &[0x00, 0x80]
-    } else {
-        &[0x01, 0x02, 0x81, 0x81, 0x82]
-    };
+    let data: &[u8] = if *in_message { &[0x00, 0x80] } else { &[0x01, 0x02, 0x81, 0x81, 0x82] };
     let mut first = match rng.random_range(0..40) {
         0 => rng.random(),
         1 => 0x88,
@@ -223,9 +219,9 @@ fn agree(ours: &[Seen], theirs: &[Seen]) -> bool {
         ([], []) => true,
         ([Seen::Close(Some(1014))], [Seen::Fault(1002)]) => true,
         ([Seen::Fault(1002)], [Seen::Fault(1009)]) => true,
-        ([more @ .., Seen::Fault(_) | Seen::Close(_)], [Seen::Fault(1007)]) => more
-            .iter()
-            .all(|seen| matches!(seen, Seen::Ping(_) | Seen::Pong(_))),
+        ([more @ .., Seen::Fault(_) | Seen::Close(_)], [Seen::Fault(1007)]) => {
+            more.iter().all(|seen| matches!(seen, Seen::Ping(_) | Seen::Pong(_)))
+        }
         _ => false,
     }
 }
@@ -235,23 +231,13 @@ fn reads_what_tungstenite_reads() {
     let mut exact = 0;
     for seed in 0..ROUNDS {
         let rng = &mut StdRng::seed_from_u64(seed);
-        let role = if rng.random_bool(0.7) {
-            Role::Server
-        } else {
-            Role::Client
-        };
+        let role = if rng.random_bool(0.7) { Role::Server } else { Role::Client };
         let input = conversation(rng, role);
         let theirs = tungstenite_reads(role, &input);
         let mut reader = FrameReader::new(role, BYTES_MAX);
         let (ours, _) = read_pieces(&mut reader, cut(rng, &input));
-        assert!(
-            agree(&ours, &theirs),
-            "seed {seed} {role:?}\nours   {ours:?}\ntheirs {theirs:?}"
-        );
+        assert!(agree(&ours, &theirs), "seed {seed} {role:?}\nours   {ours:?}\ntheirs {theirs:?}");
         exact += u64::from(ours == theirs);
     }
-    assert!(
-        exact > ROUNDS * 9 / 10,
-        "only {exact} of {ROUNDS} agree exactly"
-    );
+    assert!(exact > ROUNDS * 9 / 10, "only {exact} of {ROUNDS} agree exactly");
 }

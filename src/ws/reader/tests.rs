@@ -70,10 +70,7 @@ pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn every_broken_rule_has_its_fault() {
     use ReadError::*;
-    let too_long = |bytes| TooLong {
-        bytes,
-        bytes_max: 1000,
-    };
+    let too_long = |bytes| TooLong { bytes, bytes_max: 1000 };
     let top_bit = [0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4].to_vec();
     let table = [
         (frame(0xc1, b""), ReservedBits),
@@ -93,38 +90,20 @@ fn every_broken_rule_has_its_fault() {
         (frame(0x8a, &[0; 500]), LongControl(500)),
         (frame(0x80, b"x"), LoneContinuation),
         (frame(0x00, b"x"), LoneContinuation),
-        (
-            [frame(0x01, b"x"), frame(0x81, b"y")].concat(),
-            InterruptedMessage,
-        ),
-        (
-            [frame(0x01, b"x"), frame(0x01, b"y")].concat(),
-            InterruptedMessage,
-        ),
-        (
-            [frame(0x02, b"x"), frame(0x82, b"y")].concat(),
-            InterruptedMessage,
-        ),
+        ([frame(0x01, b"x"), frame(0x81, b"y")].concat(), InterruptedMessage),
+        ([frame(0x01, b"x"), frame(0x01, b"y")].concat(), InterruptedMessage),
+        ([frame(0x02, b"x"), frame(0x82, b"y")].concat(), InterruptedMessage),
         (frame(0x88, b"\x03"), CloseTruncated),
         (frame(0x88, b"\x03\xe8\xff"), CloseReasonNotUtf8),
         (frame(0x81, b"\xff"), TextNotUtf8),
         (frame(0x81, b"\xed\xa0\x80"), TextNotUtf8),
         (frame(0x81, b"\xe2\x82"), TextNotUtf8),
-        (
-            [frame(0x01, b"\xe2\x82"), frame(0x80, b"a")].concat(),
-            TextNotUtf8,
-        ),
+        ([frame(0x01, b"\xe2\x82"), frame(0x80, b"a")].concat(), TextNotUtf8),
         (frame(0x81, &[b'a'; 1001]), too_long(1001)),
         (frame(0x82, &[b'a'; 1001]), too_long(1001)),
         (frame(0x81, &[b'a'; 1001])[..8].to_vec(), too_long(1001)),
-        (
-            [frame(0x01, &[b'a'; 600]), frame(0x80, &[b'a'; 401])].concat(),
-            too_long(1001),
-        ),
-        (
-            [frame(0x02, &[b'a'; 600]), frame(0x00, &[b'a'; 401])].concat(),
-            too_long(1001),
-        ),
+        ([frame(0x01, &[b'a'; 600]), frame(0x80, &[b'a'; 401])].concat(), too_long(1001)),
+        ([frame(0x02, &[b'a'; 600]), frame(0x00, &[b'a'; 401])].concat(), too_long(1001)),
         (top_bit, too_long(1 << 63)),
     ];
     for (input, fault) in table {
@@ -166,31 +145,14 @@ fn accepted_sequences_give_their_events() {
         (frame(0x89, &[7; 125]), vec![Seen::Ping(vec![7; 125])]),
         (frame(0x8a, b""), vec![Seen::Pong(vec![])]),
         (
-            [
-                frame(0x01, b"\xe2"),
-                frame(0x89, b"?"),
-                frame(0x00, b"\x82"),
-                frame(0x80, b"\xac"),
-            ]
-            .concat(),
+            [frame(0x01, b"\xe2"), frame(0x89, b"?"), frame(0x00, b"\x82"), frame(0x80, b"\xac")]
+                .concat(),
             vec![Seen::Ping(b"?".to_vec()), text("€")],
         ),
-        (
-            [frame(0x01, b""), frame(0x00, b""), frame(0x80, b"")].concat(),
-            vec![text("")],
-        ),
-        (
-            [frame(0x02, b"ab"), frame(0x80, b"\xff")].concat(),
-            vec![Seen::Binary(3)],
-        ),
-        (
-            [frame(0x88, b""), frame(0xff, b"")].concat(),
-            vec![Seen::Close(None)],
-        ),
-        (
-            [frame(0x01, b"x"), frame(0x88, b"\x03\xe9bye")].concat(),
-            vec![Seen::Close(Some(1001))],
-        ),
+        ([frame(0x01, b""), frame(0x00, b""), frame(0x80, b"")].concat(), vec![text("")]),
+        ([frame(0x02, b"ab"), frame(0x80, b"\xff")].concat(), vec![Seen::Binary(3)]),
+        ([frame(0x88, b""), frame(0xff, b"")].concat(), vec![Seen::Close(None)]),
+        ([frame(0x01, b"x"), frame(0x88, b"\x03\xe9bye")].concat(), vec![Seen::Close(Some(1001))]),
     ];
     for (input, events) in table {
         assert_eq!(read(Role::Server, &input), (events, None), "{input:x?}");
@@ -200,12 +162,7 @@ fn accepted_sequences_give_their_events() {
 #[test]
 fn a_length_may_be_written_long() {
     // RFC 6455 section 5.2 asks for the shortest form; Gun's library accepts any, and so do we.
-    let long = [
-        &[0x81, 0xfe, 0, 2],
-        &KEY[..],
-        &[b'h' ^ KEY[0], b'i' ^ KEY[1]],
-    ]
-    .concat();
+    let long = [&[0x81, 0xfe, 0, 2], &KEY[..], &[b'h' ^ KEY[0], b'i' ^ KEY[1]]].concat();
     assert_eq!(read(Role::Server, &long).0, [text("hi")]);
 }
 
@@ -269,10 +226,7 @@ fn events_do_not_depend_on_how_the_input_is_cut() {
     let expected = read(Role::Server, &input);
     assert_eq!(expected.0.len(), 10);
     for size in 1..40 {
-        let pieces = read_pieces(
-            &mut FrameReader::new(Role::Server, 1000),
-            input.chunks(size),
-        );
+        let pieces = read_pieces(&mut FrameReader::new(Role::Server, 1000), input.chunks(size));
         assert_eq!(pieces, expected, "pieces of {size} bytes");
     }
     for cut in 0..input.len() {
@@ -306,11 +260,7 @@ fn an_announced_length_reserves_nothing() {
     input.extend_from_slice(b"ten bytes.");
     assert_eq!(read_pieces(&mut reader, [&*input]), (vec![], None));
     assert!(reader.is_mid_frame());
-    assert!(
-        reader.held_bytes() < 8 << 10,
-        "{} held",
-        reader.held_bytes()
-    );
+    assert!(reader.held_bytes() < 8 << 10, "{} held", reader.held_bytes());
 }
 
 #[test]
@@ -344,10 +294,7 @@ fn binary_content_is_never_held() {
         assert_eq!(read_pieces(&mut reader, [piece]).0, []);
         assert!(reader.held_bytes() < 1000);
     }
-    assert_eq!(
-        read_pieces(&mut reader, [&input[400_000..]]).0,
-        [Seen::Binary(500_000)]
-    );
+    assert_eq!(read_pieces(&mut reader, [&input[400_000..]]).0, [Seen::Binary(500_000)]);
 }
 
 #[test]
@@ -368,9 +315,5 @@ fn assembled_text_has_no_spare_capacity() {
 
 #[test]
 fn an_idle_reader_is_small() {
-    assert!(
-        size_of::<FrameReader>() <= 40,
-        "{}",
-        size_of::<FrameReader>()
-    );
+    assert!(size_of::<FrameReader>() <= 40, "{}", size_of::<FrameReader>());
 }

@@ -38,10 +38,7 @@ impl fmt::Display for ResponseError {
             Self::TooLong => f.write_str("the head of the host's answer is too long"),
             Self::NotSwitching(status, reason) => {
                 let separator = if reason.is_empty() { "" } else { " " };
-                write!(
-                    f,
-                    "the host answered {status}{separator}{reason}, not a WebSocket"
-                )
+                write!(f, "the host answered {status}{separator}{reason}, not a WebSocket")
             }
             Self::WrongUpgrade => f.write_str("the host answered 101, but not for websocket"),
             Self::WrongConnection => {

@@ -66,44 +66,16 @@ fn every_broken_upgrade_has_its_reason() {
         ("GET", "get /gun HTTP/1.1", BadUpgrade::Method),
         ("GET", "GET /gun HTTP/1.0", BadUpgrade::HttpVersion),
         ("Sec-WebSocket-Version", "", BadUpgrade::Version),
-        (
-            "Sec-WebSocket-Version",
-            "Sec-WebSocket-Version: 12",
-            BadUpgrade::Version,
-        ),
-        (
-            "Sec-WebSocket-Version",
-            "Sec-WebSocket-Version: x",
-            BadUpgrade::Version,
-        ),
+        ("Sec-WebSocket-Version", "Sec-WebSocket-Version: 12", BadUpgrade::Version),
+        ("Sec-WebSocket-Version", "Sec-WebSocket-Version: x", BadUpgrade::Version),
         ("Host", "Sec-WebSocket-Version: 13", BadUpgrade::Version),
         ("Sec-WebSocket-Key", "", BadUpgrade::NoKey),
         ("Sec-WebSocket-Key", "Sec-WebSocket-Key:", BadUpgrade::Key),
-        (
-            "Sec-WebSocket-Key",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==",
-            BadUpgrade::Key,
-        ),
-        (
-            "Sec-WebSocket-Key",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=a",
-            BadUpgrade::Key,
-        ),
-        (
-            "Sec-WebSocket-Key",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j-Q==",
-            BadUpgrade::Key,
-        ),
-        (
-            "Sec-WebSocket-Key",
-            "Sec-WebSocket-Key: \u{e9}GhlIHNhbXBsZSBub25jQ==",
-            BadUpgrade::Key,
-        ),
-        (
-            "Host",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-            BadUpgrade::Key,
-        ),
+        ("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZQ==", BadUpgrade::Key),
+        ("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=a", BadUpgrade::Key),
+        ("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j-Q==", BadUpgrade::Key),
+        ("Sec-WebSocket-Key", "Sec-WebSocket-Key: \u{e9}GhlIHNhbXBsZSBub25jQ==", BadUpgrade::Key),
+        ("Host", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", BadUpgrade::Key),
     ] {
         assert_eq!(upgrade_with(name, line), Some(Err(reason)), "{line}");
     }
@@ -222,16 +194,10 @@ fn heads_are_bounded() {
 fn our_request_is_a_good_upgrade() {
     let request = client_request("[::1]:8765", "/gun?a=b", KEY);
     let request = read(&String::from_utf8(request).unwrap());
-    assert_eq!(
-        (&*request.path, request.query.as_deref()),
-        ("/gun", Some("a=b"))
-    );
+    assert_eq!((&*request.path, request.query.as_deref()), ("/gun", Some("a=b")));
     assert_eq!(request.host.as_deref(), Some("[::1]:8765"));
     let key = KEY.to_owned();
-    let expected = Upgrade {
-        key,
-        protocol: None,
-    };
+    let expected = Upgrade { key, protocol: None };
     assert_eq!(request.upgrade, Some(Ok(expected)));
 }
 
@@ -241,19 +207,10 @@ fn our_request_cannot_be_broken_by_a_url() {
     let text = String::from_utf8(request).unwrap();
     let request = read(&text);
     assert_eq!(request.head_bytes, text.len());
-    assert_eq!(
-        request.path,
-        "/gun%20x%0D%0AY:%202%0D%0A%0D%0AGET%20/%C3%A9"
-    );
+    assert_eq!(request.path, "/gun%20x%0D%0AY:%202%0D%0A%0D%0AGET%20/%C3%A9");
     assert_eq!(request.host.as_deref(), Some("aX:1"));
-    assert_eq!(
-        read(&String::from_utf8(client_request("a", "", KEY)).unwrap()).path,
-        "/"
-    );
-    assert_eq!(
-        read(&String::from_utf8(client_request("a", "?b", KEY)).unwrap()).path,
-        "/"
-    );
+    assert_eq!(read(&String::from_utf8(client_request("a", "", KEY)).unwrap()).path, "/");
+    assert_eq!(read(&String::from_utf8(client_request("a", "?b", KEY)).unwrap()).path, "/");
 }
 
 /// The good answer with one line replaced.
@@ -278,31 +235,16 @@ fn answer_with(name: &str, line: &str) -> Result<Option<usize>, ResponseError> {
 fn answers_are_judged_with_a_reason() {
     assert!(matches!(answer_with("none", ""), Ok(Some(_))));
     let not_found = ResponseError::NotSwitching(404, "Not Found".to_owned());
-    assert_eq!(
-        not_found.to_string(),
-        "the host answered 404 Not Found, not a WebSocket"
-    );
+    assert_eq!(not_found.to_string(), "the host answered 404 Not Found, not a WebSocket");
     let http = httparse::Error::Version;
     for (name, line, error) in [
         ("HTTP", "HTTP/1.1 404 Not Found", not_found),
-        (
-            "HTTP",
-            "HTTP/1.1 200",
-            ResponseError::NotSwitching(200, String::new()),
-        ),
+        ("HTTP", "HTTP/1.1 200", ResponseError::NotSwitching(200, String::new())),
         ("HTTP", "SSH-2.0-OpenSSH_9.6", ResponseError::NotHttp(http)),
         ("upgrade", "upgrade: h2c", ResponseError::WrongUpgrade),
         ("upgrade", "x: y", ResponseError::WrongUpgrade),
-        (
-            "connection",
-            "connection: close",
-            ResponseError::WrongConnection,
-        ),
-        (
-            "sec",
-            "sec-websocket-accept: AAAA",
-            ResponseError::WrongAccept,
-        ),
+        ("connection", "connection: close", ResponseError::WrongConnection),
+        ("sec", "sec-websocket-accept: AAAA", ResponseError::WrongAccept),
         ("sec", "x: y", ResponseError::WrongAccept),
     ] {
         assert_eq!(answer_with(name, line), Err(error), "{line}");

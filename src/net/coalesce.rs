@@ -1,0 +1,516 @@
+//! Many messages, few frames: what a writer has drained becomes one batch that all peers share.
+//!
+//! Owns: the batch, its encoding, and the slicing for peers that get less or more than all of it.
+//! Must not know: sockets, peers' state, when to write.
+//!
+//! The broadcast messages of a writer turn are encoded once, `m` or `[m1,m2,…]` up to Gun's pack
+//! size a frame; that is what an ordinary peer gets, as references. A peer that sent some of them,
+//! joined between them or is answered in between has *marks*, and gets slices of the same bytes
+//! under frame headers of its own.
+//!
+//! Invariant: what a peer gets is in the order in which it was added.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+
+use super::queue::{Body, Outbound, Turn};
+use super::remote::Piece;
+use crate::ws::frame::{self, Opcode};
+
+/// A slice up to this length is copied into the peer's own bytes: cheaper than one more slice
+/// for the kernel to walk.
+const COPIED_SLICE_BYTES_MAX: usize = 512;
+
+/// A message of the batch: which turn, which item.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageRef {
+    turn: u32,
+    item: u32,
+}
+
+/// How a peer's share differs from the whole batch.
+#[derive(Clone, Copy, Debug)]
+pub enum Mark {
+    /// It does not get the broadcast message with this index.
+    Except(usize),
+    /// It gets none before this index. Always a peer's first mark.
+    From(usize),
+    /// It gets a message of its own before the broadcast message with this index.
+    Own(usize, MessageRef),
+}
+
+impl Mark {
+    fn at(&self) -> usize {
+        match self {
+            Mark::Except(at) | Mark::From(at) | Mark::Own(at, _) => *at,
+        }
+    }
+}
+
+/// A broadcast message, encoded.
+#[derive(Clone, Debug)]
+struct Encoded {
+    message: MessageRef,
+    /// Where its text lies in `Coalescer::encoded`; empty for a large one.
+    text: Range<usize>,
+}
+
+/// Broadcast messages that share a frame, or one large message.
+#[derive(Clone, Debug)]
+struct Group {
+    messages: Range<usize>,
+    /// Where the frame lies in `Coalescer::encoded`; of a large one, its header.
+    frame: Range<usize>,
+    is_large: bool,
+}
+
+/// See the module's head.
+pub struct Coalescer {
+    batch_bytes_max: usize,
+    turns: Vec<Arc<Turn>>,
+    broadcasts: Vec<Encoded>,
+    /// Marks by peer, in the order added.
+    marks: Vec<(usize, Mark)>,
+    groups: Vec<Group>,
+    buffer: BytesMut,
+    encoded: Bytes,
+    shared: Vec<Piece>,
+    own: BytesMut,
+    pieces: Vec<Piece>,
+}
+
+impl Coalescer {
+    /// An empty batch, whose frames hold up to `batch_bytes_max` bytes of messages, or one message.
+    pub fn new(batch_bytes_max: usize) -> Self {
+        Coalescer {
+            batch_bytes_max,
+            turns: Vec::new(),
+            broadcasts: Vec::new(),
+            marks: Vec::new(),
+            groups: Vec::new(),
+            buffer: BytesMut::new(),
+            encoded: Bytes::new(),
+            shared: Vec::new(),
+            own: BytesMut::new(),
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Nothing is to be sent.
+    pub fn is_empty(&self) -> bool {
+        self.broadcasts.is_empty() && self.marks.is_empty()
+    }
+
+    /// How many broadcast messages the batch holds.
+    pub fn broadcasts(&self) -> usize {
+        self.broadcasts.len()
+    }
+
+    /// How many frames an ordinary peer gets.
+    pub fn frames(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Takes in a turn, whose messages are then added by index.
+    pub fn add_turn(&mut self, turn: Arc<Turn>) {
+        self.turns.push(turn);
+    }
+
+    /// Adds item `item` of the newest turn for everybody.
+    pub fn add_broadcast(&mut self, item: usize) {
+        let message = self.newest(item);
+        self.broadcasts.push(Encoded { message, text: 0..0 });
+    }
+
+    /// The peer in `slot` does not get the newest broadcast message.
+    pub fn except(&mut self, slot: usize) {
+        self.marks.push((slot, Mark::Except(self.broadcasts.len() - 1)));
+    }
+
+    /// The peer in `slot` gets what is added from now on.
+    pub fn join(&mut self, slot: usize) {
+        if !self.broadcasts.is_empty() {
+            self.marks.push((slot, Mark::From(self.broadcasts.len())));
+        }
+    }
+
+    /// Adds item `item` of the newest turn for the peer in `slot` alone.
+    pub fn add_own(&mut self, slot: usize, item: usize) {
+        let message = self.newest(item);
+        self.marks.push((slot, Mark::Own(self.broadcasts.len(), message)));
+    }
+
+    fn newest(&self, item: usize) -> MessageRef {
+        MessageRef { turn: (self.turns.len() - 1) as u32, item: item as u32 }
+    }
+
+    fn body(&self, message: MessageRef) -> (&Turn, &Body) {
+        let turn = &self.turns[message.turn as usize];
+        match &turn.items()[message.item as usize] {
+            Outbound::Broadcast(body, _) | Outbound::Send(_, body) => (turn, body),
+            other => unreachable!("only messages are added, not {other:?}"),
+        }
+    }
+
+    fn len_of(&self, message: MessageRef) -> usize {
+        match self.body(message).1 {
+            Body::Small(range) => range.len(),
+            Body::Large(pieces) => pieces.iter().map(Bytes::len).sum(),
+        }
+    }
+
+    /// Encodes the batch. After this it can be handed out.
+    pub fn encode(&mut self) {
+        self.marks.sort_by_key(|(slot, _)| *slot);
+        let mut start = 0;
+        while start < self.broadcasts.len() {
+            start = self.encode_group(start);
+        }
+        self.encoded = self.buffer.split().freeze();
+        let mut shared = std::mem::take(&mut self.shared);
+        self.share_groups(0..self.groups.len(), &mut shared);
+        self.shared = shared;
+    }
+
+    /// Encodes the frame that starts with broadcast message `start`. Returns where the next does.
+    fn encode_group(&mut self, start: usize) -> usize {
+        let first = self.broadcasts[start].message;
+        let frame_start = self.buffer.len();
+        if let (_, Body::Large(_)) = self.body(first) {
+            self.buffer.extend_from_slice(&frame::text_header(self.len_of(first)));
+            let frame = frame_start..self.buffer.len();
+            self.groups.push(Group { messages: start..start + 1, frame, is_large: true });
+            return start + 1;
+        }
+        let (end, bytes) = self.group_extent(start);
+        let count = end - start;
+        let framing = if count > 1 { count - 1 + 2 } else { 0 };
+        self.buffer.extend_from_slice(&frame::text_header(bytes + framing));
+        for index in start..end {
+            if count > 1 {
+                self.buffer.extend_from_slice(if index == start { b"[" } else { b"," });
+            }
+            let text_start = self.buffer.len();
+            self.append_small(index);
+            self.broadcasts[index].text = text_start..self.buffer.len();
+        }
+        if count > 1 {
+            self.buffer.extend_from_slice(b"]");
+        }
+        let frame = frame_start..self.buffer.len();
+        self.groups.push(Group { messages: start..end, frame, is_large: false });
+        end
+    }
+
+    /// How many messages from `start` on share a frame, as the index after the last, and bytes.
+    fn group_extent(&self, start: usize) -> (usize, usize) {
+        let mut bytes = 0;
+        for (index, broadcast) in self.broadcasts.iter().enumerate().skip(start) {
+            let (_, Body::Small(range)) = self.body(broadcast.message) else {
+                return (index, bytes);
+            };
+            if index > start && bytes + range.len() > self.batch_bytes_max {
+                return (index, bytes);
+            }
+            bytes += range.len();
+        }
+        (self.broadcasts.len(), bytes)
+    }
+
+    fn append_small(&mut self, index: usize) {
+        let message = self.broadcasts[index].message;
+        let turn = &self.turns[message.turn as usize];
+        let Outbound::Broadcast(Body::Small(range), _) = &turn.items()[message.item as usize]
+        else {
+            unreachable!("a group holds small broadcast messages");
+        };
+        self.buffer.extend_from_slice(turn.text(range));
+    }
+
+    /// Adds whole groups to `pieces`, neighbours in one slice.
+    fn share_groups(&self, groups: Range<usize>, pieces: &mut Vec<Piece>) {
+        let mut pending: Option<Range<usize>> = None;
+        let push = |range: Range<usize>, ends_frame, pieces: &mut Vec<Piece>| {
+            pieces.push(Piece { bytes: self.encoded.slice(range), ends_frame });
+        };
+        for group in &self.groups[groups] {
+            let start = pending.take().map_or(group.frame.start, |range| range.start);
+            if !group.is_large {
+                pending = Some(start..group.frame.end);
+                continue;
+            }
+            if start < group.frame.start {
+                push(start..group.frame.start, true, pieces);
+            }
+            push(group.frame.clone(), false, pieces);
+            self.push_large(self.broadcasts[group.messages.start].message, pieces);
+        }
+        if let Some(range) = pending {
+            push(range, true, pieces);
+        }
+    }
+
+    fn push_large(&self, message: MessageRef, pieces: &mut Vec<Piece>) {
+        let (_, Body::Large(parts)) = self.body(message) else {
+            unreachable!("the message is large");
+        };
+        let parts = parts.iter().map(|part| Piece { bytes: part.clone(), ends_frame: false });
+        pieces.extend(parts);
+        if let Some(last) = pieces.last_mut() {
+            last.ends_frame = true;
+        }
+    }
+
+    /// What a peer without marks gets.
+    pub fn shared(&self) -> &[Piece] {
+        &self.shared
+    }
+
+    /// The slots that have marks, each with its range of marks, in ascending order.
+    pub fn marked(&self) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        let slots: Vec<usize> = self.marks.iter().map(|(slot, _)| *slot).collect();
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let slot = *slots.get(start)?;
+            let count = slots[start..].iter().take_while(|other| **other == slot).count();
+            let marks = start..start + count;
+            start += count;
+            Some((slot, marks))
+        })
+    }
+
+    /// Cuts out what a peer with these marks gets, with each frame masked for a link. Returns how
+    /// many messages; [`cut`](Self::cut) has the pieces.
+    pub fn cut_for(&mut self, marks: Range<usize>, is_masked: bool) -> usize {
+        let mut framing = Framing {
+            is_masked,
+            own: std::mem::take(&mut self.own),
+            pieces: std::mem::take(&mut self.pieces),
+            ..Framing::new(self)
+        };
+        framing.pieces.clear();
+        framing.frame_all(&self.marks[marks]);
+        let (own, pieces, copies) = (framing.own, framing.pieces, framing.copies);
+        (self.own, self.pieces) = (own, pieces);
+        copies
+    }
+
+    /// The pieces of the last [`cut_for`](Self::cut_for).
+    pub fn cut(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Forgets the batch, and keeps the memory for the next.
+    pub fn clear(&mut self) {
+        self.turns.clear();
+        self.broadcasts.clear();
+        self.marks.clear();
+        self.groups.clear();
+        self.shared.clear();
+        self.encoded = Bytes::new();
+    }
+}
+
+/// A part of a frame: some of its messages, joined by commas.
+enum Part {
+    /// A range of `Coalescer::encoded`.
+    Shared(Range<usize>),
+    /// A small message of the peer's own.
+    Own(MessageRef),
+}
+
+/// Builds the frames of one peer.
+struct Framing<'a> {
+    batch: &'a Coalescer,
+    is_masked: bool,
+    /// Bytes for this peer alone that are not in `pieces` yet.
+    own: BytesMut,
+    pieces: Vec<Piece>,
+    copies: usize,
+    /// The frame being collected: its parts, their bytes, and how many messages they hold.
+    parts: SmallVec<[Part; 8]>,
+    bytes: usize,
+    count: usize,
+}
+
+impl<'a> Framing<'a> {
+    fn new(batch: &'a Coalescer) -> Self {
+        Framing {
+            batch,
+            is_masked: false,
+            own: BytesMut::new(),
+            pieces: Vec::new(),
+            copies: 0,
+            parts: SmallVec::new(),
+            bytes: 0,
+            count: 0,
+        }
+    }
+
+    /// Every group less what the marks take out, plus what they put in.
+    fn frame_all(&mut self, marks: &[(usize, Mark)]) {
+        let joined = match marks.first() {
+            Some((_, Mark::From(at))) => *at,
+            _ => 0,
+        };
+        let mut marks = marks.iter().map(|(_, mark)| *mark).peekable();
+        for group in &self.batch.groups {
+            let Range { start, end } = group.messages;
+            let mut next = joined.clamp(start, end);
+            while let Some(mark) = marks.next_if(|mark| mark.at() < end) {
+                match mark {
+                    Mark::From(_) => {}
+                    Mark::Except(at) => {
+                        self.add_run(group, next..at);
+                        next = at + 1;
+                    }
+                    Mark::Own(at, message) => {
+                        self.add_run(group, next..at);
+                        next = next.max(at);
+                        self.add_own(message);
+                    }
+                }
+            }
+            self.add_run(group, next..end);
+            self.end_frame();
+        }
+        for mark in marks {
+            if let Mark::Own(_, message) = mark {
+                self.add_own(message);
+            }
+        }
+        self.end_frame();
+        self.flush_own(true);
+    }
+
+    /// Adds neighbouring messages of a group.
+    fn add_run(&mut self, group: &Group, run: Range<usize>) {
+        if run.is_empty() {
+            return;
+        }
+        self.copies += run.len();
+        let broadcasts = &self.batch.broadcasts;
+        if group.is_large {
+            return self.push_large(broadcasts[run.start].message);
+        }
+        if run == group.messages && self.count == 0 && !self.is_masked {
+            self.flush_own(true);
+            let bytes = self.batch.encoded.slice(group.frame.clone());
+            return self.pieces.push(Piece { bytes, ends_frame: true });
+        }
+        let text = broadcasts[run.start].text.start..broadcasts[run.end - 1].text.end;
+        self.add_part(Part::Shared(text), run.len());
+    }
+
+    fn add_own(&mut self, message: MessageRef) {
+        self.copies += 1;
+        match self.batch.body(message).1 {
+            Body::Large(_) => self.push_large(message),
+            Body::Small(_) => self.add_part(Part::Own(message), 1),
+        }
+    }
+
+    fn add_part(&mut self, part: Part, count: usize) {
+        let bytes = self.text(&part).len();
+        if self.count > 0 && self.bytes + bytes > self.batch.batch_bytes_max {
+            self.end_frame();
+        }
+        self.bytes += bytes;
+        self.count += count;
+        self.parts.push(part);
+    }
+
+    fn text(&self, part: &Part) -> &'a [u8] {
+        match part {
+            Part::Shared(range) => &self.batch.encoded[range.clone()],
+            Part::Own(message) => match self.batch.body(*message) {
+                (turn, Body::Small(range)) => turn.text(range),
+                _ => unreachable!("a large message is a frame of its own"),
+            },
+        }
+    }
+
+    /// Ends the frame being collected, if it holds anything.
+    fn end_frame(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        let (count, bytes) = (std::mem::take(&mut self.count), std::mem::take(&mut self.bytes));
+        if count == 0 {
+            return;
+        }
+        if self.is_masked {
+            return self.mask_frame(&parts, count);
+        }
+        let framing = if count > 1 { parts.len() - 1 + 2 } else { 0 };
+        self.own.extend_from_slice(&frame::text_header(bytes + framing));
+        for (index, part) in parts.iter().enumerate() {
+            if count > 1 {
+                self.own.extend_from_slice(if index == 0 { b"[" } else { b"," });
+            }
+            match (part, self.text(part)) {
+                (Part::Shared(range), text) if text.len() > COPIED_SLICE_BYTES_MAX => {
+                    self.flush_own(false);
+                    let bytes = self.batch.encoded.slice(range.clone());
+                    self.pieces.push(Piece { bytes, ends_frame: false });
+                }
+                (_, text) => self.own.extend_from_slice(text),
+            }
+        }
+        if count > 1 {
+            self.own.extend_from_slice(b"]");
+        }
+        self.mark_frame_end();
+    }
+
+    fn mask_frame(&mut self, parts: &[Part], count: usize) {
+        let mut slices: SmallVec<[&[u8]; 16]> = SmallVec::new();
+        for (index, part) in parts.iter().enumerate() {
+            if count > 1 {
+                slices.push(if index == 0 { b"[" } else { b"," });
+            }
+            slices.push(self.text(part));
+        }
+        if count > 1 {
+            slices.push(b"]");
+        }
+        let frame = frame::masked(Opcode::Text, &slices, rand::random());
+        self.own.extend_from_slice(&frame);
+    }
+
+    /// A large message: a frame of its own.
+    fn push_large(&mut self, message: MessageRef) {
+        self.end_frame();
+        let (_, Body::Large(parts)) = self.batch.body(message) else {
+            unreachable!("the message is large");
+        };
+        if self.is_masked {
+            let slices: SmallVec<[&[u8]; 16]> = parts.iter().map(|part| &part[..]).collect();
+            let frame = frame::masked(Opcode::Text, &slices, rand::random());
+            self.flush_own(true);
+            return self.pieces.push(Piece { bytes: frame.into(), ends_frame: true });
+        }
+        let header = frame::text_header(self.batch.len_of(message));
+        self.own.extend_from_slice(&header);
+        self.flush_own(false);
+        self.batch.push_large(message, &mut self.pieces);
+    }
+
+    /// Moves the peer's own bytes to its pieces.
+    fn flush_own(&mut self, ends_frame: bool) {
+        if !self.own.is_empty() {
+            let bytes = self.own.split().freeze();
+            self.pieces.push(Piece { bytes, ends_frame });
+        }
+    }
+
+    /// What was added last ends a frame.
+    fn mark_frame_end(&mut self) {
+        if self.own.is_empty()
+            && let Some(last) = self.pieces.last_mut()
+        {
+            last.ends_frame = true;
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A connection as its reactor sees it: the read side, from accept to the last byte.
+//!
+//! Owns: the stages of a connection and the facts its end is logged with. Must not know: polls,
+//! other connections.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+
+use super::dial::{LinkEnd, LinkEvent};
+use super::socket::{Ending, Socket};
+use crate::dam::mesh::Peer;
+use crate::dam::peer::{PeerId, Peers};
+use crate::ws::reader::FrameReader;
+
+/// A configured peer, as the reactor that serves its link knows it.
+#[derive(Debug)]
+pub struct Link {
+    /// Its id, the same for every connection.
+    pub peer: PeerId,
+    /// Its URL as configured, which is its name.
+    pub name: String,
+    /// Where its dialler hears what became of a connection.
+    pub events: Sender<LinkEvent>,
+    /// The pid it told last.
+    pub pid: std::sync::Mutex<Option<Box<[u8]>>>,
+}
+
+impl Link {
+    /// Another connection leads to the same relay.
+    pub fn has_twin(&self, peers: &Peers) -> bool {
+        let pid = self.pid.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        pid.as_deref().is_some_and(|pid| peers.is_connected(pid))
+    }
+
+    /// Tells the dialler that the connection is gone, after the peer left the list.
+    pub fn report(&self, ending: Ending, peers: &Peers) {
+        let end = match ending {
+            Ending::Itself => LinkEnd::Myself,
+            _ if self.has_twin(peers) => LinkEnd::Twin,
+            _ => LinkEnd::Lost,
+        };
+        let reason = ending.to_string();
+        // An error says that the dialler has ended, as it does when the relay stops.
+        let _ended = self.events.send(LinkEvent::Closed { end, reason });
+    }
+}
+
+/// A WebSocket being read.
+#[derive(Debug)]
+pub struct Hearing {
+    /// Takes frames apart.
+    pub reader: FrameReader,
+    /// Who speaks.
+    pub peer: Peer,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub enum Stage {
+    /// Its HTTP request is incomplete; this is what came.
+    Head(Vec<u8>),
+    /// It is a peer.
+    Open(Box<Hearing>),
+    /// Its last frame or response was sent; what it still says is not heard. The peer it was.
+    Ended(Option<PeerId>),
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Conn {
+    /// Shared with the writer once it is a peer.
+    pub socket: Arc<Socket>,
+    /// Tells this connection from earlier ones in the same slot.
+    pub generation: u32,
+    /// How far it is.
+    pub stage: Stage,
+    /// It is in the list of those to be read.
+    pub is_ready: bool,
+    /// The poll saw the other end hang up: read on until that is reached.
+    pub is_hung_up: bool,
+    /// It was dialled for this configured peer.
+    pub link: Option<Arc<Link>>,
+    /// When it was accepted or dialled.
+    pub since: Instant,
+    /// Bytes read from it.
+    pub bytes_in: u64,
+}
+
+impl Conn {
+    /// The peer it is or was.
+    pub fn peer(&self) -> Option<PeerId> {
+        match &self.stage {
+            Stage::Head(_) => None,
+            Stage::Open(hearing) => Some(hearing.peer.id),
+            Stage::Ended(peer) => *peer,
+        }
+    }
+}

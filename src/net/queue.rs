@@ -1,0 +1,345 @@
+//! Everything that crosses from reactors to writers: the one thread border.
+//!
+//! A reactor collects what its turn produced in an [`Outbox`] and pushes it, as one shared
+//! [`Turn`], to each writer it concerns. Nothing goes the other way.
+//!
+//! Owns: the enum of what may cross, the bounded queues, the bell that wakes a sleeping writer.
+//! Must not know: sockets' use, JSON.
+//!
+//! Invariants:
+//! - What one reactor pushes, a writer gets in the same order.
+//! - Nothing is dropped: a full queue blocks the reactor, and TCP then slows its senders down.
+//! - Writers never wait for reactors, so that waiting always ends.
+
+use std::cell::OnceCell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use mio::Waker;
+
+use super::socket::Socket;
+use crate::dam::mesh::Outgoing;
+use crate::dam::message::Part;
+use crate::dam::peer::{FewPeers, PeerId};
+use crate::metrics::{Counter, Counters};
+
+/// From this length on a message is passed on as slices of what was received, in bytes. A shorter
+/// one is copied: cheaper than counting references.
+pub const LARGE_MESSAGE_BYTES: usize = 16 * 1024;
+
+/// A turn is pushed early when it holds this many bytes of small messages, so that writers work
+/// while the reactor still reads.
+const TURN_BYTES_MAX: usize = 64 * 1024;
+
+/// Likewise, in things to do.
+const TURN_ITEMS_MAX: usize = 512;
+
+/// Something for a writer to do.
+#[derive(Debug)]
+pub enum Outbound {
+    /// A peer is connected. These bytes are the first it gets: the response to its upgrade and
+    /// the greeting. They go through the writer so that a peer which sees them misses nothing
+    /// that is said from then on.
+    #[doc(alias = "hi")]
+    Open(PeerId, Arc<Socket>, Bytes),
+    /// A configured peer that is not connected yet: what follows is kept for it.
+    Expect(PeerId),
+    /// A message for every peer but these.
+    Broadcast(Body, FewPeers),
+    /// A message for one peer.
+    Send(PeerId, Body),
+    /// A whole frame for one peer, such as a pong, ready to be written.
+    Frame(PeerId, Bytes),
+    /// The last frame for a peer, its close frame.
+    Finish(PeerId, Bytes),
+    /// The peer's connection is gone.
+    #[doc(alias = "bye")]
+    Close(PeerId),
+    /// Close all peers, spread over this time; then the writer ends.
+    Drain(Duration),
+}
+
+/// A message's text.
+#[derive(Debug)]
+pub enum Body {
+    /// A range of the turn's text.
+    Small(Range<usize>),
+    /// Pieces that make up the text, most of them slices of what was received.
+    Large(Box<[Bytes]>),
+}
+
+/// What one reactor turn has for the writers.
+#[derive(Debug)]
+pub struct Turn {
+    text: Vec<u8>,
+    items: Vec<Outbound>,
+    bytes: usize,
+    budget: Arc<Budget>,
+}
+
+impl Turn {
+    /// What is to be done, in order.
+    pub fn items(&self) -> &[Outbound] {
+        &self.items
+    }
+
+    /// The text of small messages.
+    pub fn text(&self, range: &Range<usize>) -> &[u8] {
+        &self.text[range.clone()]
+    }
+}
+
+/// A received frame, whose text large messages are slices of.
+pub struct Source<'a> {
+    payload: &'a [u8],
+    shared: OnceCell<Bytes>,
+}
+
+impl<'a> Source<'a> {
+    /// A frame that lies in a buffer of the reactor. It is copied if a large message needs it.
+    pub fn borrowed(payload: &'a [u8]) -> Self {
+        Source { payload, shared: OnceCell::new() }
+    }
+
+    /// A frame with memory of its own.
+    pub fn owned(payload: &'a Bytes) -> Self {
+        Source { payload, shared: OnceCell::from(payload.clone()) }
+    }
+
+    fn slice(&self, range: Range<usize>) -> Bytes {
+        self.shared.get_or_init(|| Bytes::copy_from_slice(self.payload)).slice(range)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
+/// Bytes that wait for the writers, of all queues together.
+#[derive(Debug)]
+pub struct Budget {
+    used: AtomicUsize,
+    bytes_max: usize,
+    waiting: AtomicUsize,
+    turnstile: Mutex<()>,
+    freed: Condvar,
+}
+
+impl Budget {
+    /// A budget of `bytes_max`.
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Budget {
+            used: AtomicUsize::new(0),
+            bytes_max,
+            waiting: AtomicUsize::new(0),
+            turnstile: Mutex::new(()),
+            freed: Condvar::new(),
+        })
+    }
+
+    /// Takes `bytes`, waiting until they fit; a lone turn always does. Says whether it waited.
+    fn take(&self, bytes: usize) -> bool {
+        if self.try_take(bytes) {
+            return false;
+        }
+        let mut turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        while !self.try_take(bytes) {
+            turnstile = self.freed.wait(turnstile).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        true
+    }
+
+    fn try_take(&self, bytes: usize) -> bool {
+        let fits =
+            |used: usize| (used == 0 || used + bytes <= self.bytes_max).then(|| used + bytes);
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        // Who waits has counted itself before it tried again: it is seen here, or saw these bytes.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            let _turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
+            self.freed.notify_all();
+        }
+    }
+}
+
+/// Wakes a writer, but only one that sleeps.
+///
+/// The writer says that it will sleep, looks at its queue once more, then polls; a sender pushes,
+/// then looks whether the writer sleeps. With a full fence between the two steps on either side
+/// one of them sees the other.
+#[derive(Debug)]
+pub struct Bell {
+    is_asleep: AtomicBool,
+    waker: Waker,
+}
+
+impl Bell {
+    /// A bell that rings through `waker`.
+    pub fn new(waker: Waker) -> Self {
+        Bell { is_asleep: AtomicBool::new(false), waker }
+    }
+
+    fn ring(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::SeqCst) {
+            self.waker.wake().expect("an eventfd or pipe of our own can be written");
+        }
+    }
+
+    /// Says that this writer is about to poll, unless `has_work`. Returns whether it may.
+    pub fn fall_asleep(&self, has_work: impl FnOnce() -> bool) -> bool {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if has_work() {
+            self.wake_up();
+            return false;
+        }
+        true
+    }
+
+    /// Says that this writer polls no more.
+    pub fn wake_up(&self) {
+        self.is_asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The way to one writer.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    sender: Sender<Arc<Turn>>,
+    bell: Arc<Bell>,
+}
+
+/// A queue of at most `turns_max` turns: its two ends.
+pub fn lane(turns_max: usize, waker: Waker) -> (Lane, Receiver<Arc<Turn>>, Arc<Bell>) {
+    let (sender, receiver) = crossbeam_channel::bounded(turns_max);
+    let bell = Arc::new(Bell::new(waker));
+    (Lane { sender, bell: bell.clone() }, receiver, bell)
+}
+
+/// Where a reactor puts what is to be written.
+pub struct Outbox {
+    lanes: Vec<Lane>,
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
+    text: Vec<u8>,
+    items: Vec<Outbound>,
+    large_bytes: usize,
+    /// The writers concerned, a bit each.
+    writers: u64,
+}
+
+impl Outbox {
+    /// An empty outbox for the writers behind `lanes` (64 at most).
+    pub fn new(lanes: Vec<Lane>, budget: Arc<Budget>, counters: Arc<Counters>) -> Self {
+        assert!((1..=64).contains(&lanes.len()), "a writer is a bit of a u64");
+        let (text, items) = (Vec::new(), Vec::new());
+        Outbox { lanes, budget, counters, text, items, large_bytes: 0, writers: 0 }
+    }
+
+    /// A message for all peers but `except`, out of the frame `source`.
+    pub fn broadcast(&mut self, message: &Outgoing<'_>, source: &Source<'_>, except: &[PeerId]) {
+        let body = self.body(message, source);
+        self.items.push(Outbound::Broadcast(body, except.into()));
+        self.writers = u64::MAX;
+        self.flush_if_full();
+    }
+
+    /// A message for one peer, out of the frame `source`.
+    pub fn send(&mut self, to: PeerId, message: &Outgoing<'_>, source: &Source<'_>) {
+        let body = self.body(message, source);
+        self.push(to, Outbound::Send(to, body));
+    }
+
+    /// A text of the relay's own for one peer.
+    pub fn say(&mut self, to: PeerId, text: &str) {
+        let start = self.text.len();
+        self.text.extend_from_slice(text.as_bytes());
+        self.push(to, Outbound::Send(to, Body::Small(start..self.text.len())));
+    }
+
+    /// Something about one peer that is no message.
+    pub fn push(&mut self, peer: PeerId, item: Outbound) {
+        self.items.push(item);
+        self.writers |= 1 << peer.writer();
+        self.flush_if_full();
+    }
+
+    /// Something for all writers.
+    pub fn push_to_all(&mut self, item: Outbound) {
+        self.items.push(item);
+        self.writers = u64::MAX;
+    }
+
+    fn body(&mut self, message: &Outgoing<'_>, source: &Source<'_>) -> Body {
+        if let Some(start) = message.source_start()
+            && message.source().len() >= LARGE_MESSAGE_BYTES
+        {
+            let mut pieces = Vec::with_capacity(4);
+            message.parts(|part| {
+                pieces.push(match part {
+                    Part::Kept(range) => source.slice(start + range.start..start + range.end),
+                    Part::New(text) => Bytes::copy_from_slice(text),
+                });
+            });
+            self.large_bytes += pieces.iter().map(Bytes::len).sum::<usize>();
+            return Body::Large(pieces.into());
+        }
+        let start = self.text.len();
+        message.append_to(&mut self.text);
+        Body::Small(start..self.text.len())
+    }
+
+    fn flush_if_full(&mut self) {
+        let bytes = self.text.len() + self.large_bytes;
+        if bytes >= TURN_BYTES_MAX || self.items.len() >= TURN_ITEMS_MAX {
+            self.flush();
+        }
+    }
+
+    /// Pushes what was collected. Waits while a queue is full.
+    pub fn flush(&mut self) {
+        if self.items.is_empty() {
+            return;
+        }
+        let text = std::mem::take(&mut self.text);
+        let items = std::mem::take(&mut self.items);
+        let bytes = text.capacity()
+            + items.capacity() * size_of::<Outbound>()
+            + std::mem::take(&mut self.large_bytes);
+        if self.budget.take(bytes) {
+            self.counters.count(Counter::QueueWaits);
+        }
+        let turn = Arc::new(Turn { text, items, bytes, budget: self.budget.clone() });
+        let writers = std::mem::take(&mut self.writers);
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if writers & 1 << index != 0 {
+                self.push_turn(lane, turn.clone());
+            }
+        }
+    }
+
+    fn push_turn(&self, lane: &Lane, turn: Arc<Turn>) {
+        match lane.sender.try_send(turn) {
+            Ok(()) => {}
+            Err(TrySendError::Full(turn)) => {
+                self.counters.count(Counter::QueueWaits);
+                // An error says that the writer has ended, as it does when the relay stops.
+                let _ended = lane.sender.send(turn);
+            }
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+        lane.bell.ring();
+    }
+}

@@ -1,0 +1,703 @@
+//! A reactor thread: the read side of its connections.
+//!
+//! Owns: the listener, the connections from accept to the last byte, reading and the routing of
+//! what was read. Must not know: how anything is written; it hands over to writers through its
+//! [`Outbox`] only.
+//!
+//! A turn of the loop: take what the poll tells, accept, read each ready connection once, push
+//! what came of it. The poll is edge-triggered: a connection stays in the ready list until a read
+//! came back short.
+//!
+//! Invariants:
+//! - No connection is read twice before every other ready one was read once.
+//! - A connection's slot is freed when its socket is done with; its token carries a generation, so
+//!   that a late event cannot meet a newer connection in the same slot.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::Receiver;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use super::conn::{Conn, Hearing, Link, Stage};
+use super::http::{self, About, Answer};
+use super::queue::{Outbound, Outbox, Source};
+use super::socket::{Ending, Socket};
+use super::timers::Timers;
+use crate::config::Config;
+use crate::dam::batch::{Ignored, Refusal};
+use crate::dam::mesh::{Dropped, Mesh, Peer, Route, Router};
+use crate::dam::peer::{Name, PeerId};
+use crate::metrics::{Counter, Counters};
+use crate::ws::frame::{self, Opcode};
+use crate::ws::reader::{Event, FrameReader, Payload, ReadError, Role};
+use crate::ws::upgrade::{self, HeadLimits};
+
+/// The token of commands from other threads.
+pub const COMMANDS: Token = Token(usize::MAX);
+/// The token of the listener.
+pub const LISTENER: Token = Token(usize::MAX - 1);
+
+/// Bytes read at once; the buffer is the thread's, not the connection's.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Connections accepted in one turn, so that a storm of them does not starve those that are there.
+const ACCEPTS_PER_TURN_MAX: usize = 256;
+
+/// How long accepting pauses when the process is out of file descriptors or the kernel of memory.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Time for the other end to hang up after its last frame or response was sent.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the memory of ids is aged.
+const AGEING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something other threads want of a reactor.
+pub enum Command {
+    /// Serve this connection to a configured peer. The bytes followed its upgrade response.
+    Adopt(StdTcpStream, Vec<u8>, Arc<Link>),
+    /// Accept no more, and end when no connection is left or this time has come.
+    Stop(Instant),
+}
+
+/// What all reactors share.
+pub struct Shared {
+    /// Limits and times.
+    pub config: Arc<Config>,
+    /// The mesh.
+    pub mesh: Arc<Mesh>,
+    /// When the relay was started.
+    pub started: Instant,
+    /// Connections open now.
+    pub open: AtomicUsize,
+    /// Peers so far, for their ids.
+    pub sequence: AtomicU64,
+}
+
+impl Shared {
+    /// An id for a new peer. Writers get peers in turn.
+    pub fn next_peer(&self) -> PeerId {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        PeerId::new(sequence, (sequence % self.config.writers as u64) as u8)
+    }
+}
+
+/// What a reactor is made of.
+pub struct Parts {
+    /// Watches the sockets.
+    pub poll: Poll,
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// What other threads want.
+    pub commands: Receiver<Command>,
+    /// What all reactors share.
+    pub shared: Arc<Shared>,
+    /// This thread's way through the mesh.
+    pub router: Router,
+    /// The way to the writers.
+    pub outbox: Outbox,
+    /// This thread's counters.
+    pub counters: Arc<Counters>,
+    /// This reactor ages the memory of ids for all.
+    pub ages_memory: bool,
+}
+
+/// See the module's head.
+pub struct Reactor {
+    shared: Arc<Shared>,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    commands: Receiver<Command>,
+    router: Router,
+    outbox: Outbox,
+    counters: Arc<Counters>,
+    conns: Slab<Conn>,
+    generation: u32,
+    ready: VecDeque<Token>,
+    /// Connections may wait to be accepted.
+    may_accept: bool,
+    accept_at: Option<Instant>,
+    handshakes: Timers<Token>,
+    lingering: Timers<Token>,
+    age_at: Option<Instant>,
+    ends: Option<Instant>,
+    buffer: Box<[u8]>,
+    now: Instant,
+}
+
+/// What becomes of a connection after a read.
+enum Fate {
+    /// It goes on.
+    Open,
+    /// Nothing more is to be heard from it; the writer sends this last frame.
+    Finish(Bytes, Ending),
+}
+
+impl Reactor {
+    /// A reactor that has accepted nothing yet.
+    pub fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Reactor {
+            shared: parts.shared,
+            poll: parts.poll,
+            listener: Some(parts.listener),
+            commands: parts.commands,
+            router: parts.router,
+            outbox: parts.outbox,
+            counters: parts.counters,
+            conns: Slab::new(),
+            generation: 0,
+            ready: VecDeque::new(),
+            may_accept: false,
+            accept_at: None,
+            handshakes: Timers::default(),
+            lingering: Timers::default(),
+            age_at: parts.ages_memory.then_some(now),
+            ends: None,
+            buffer: vec![0; READ_BYTES].into(),
+            now,
+        }
+    }
+
+    /// Runs until the relay has stopped.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        while !self.is_done() {
+            self.wait(&mut events);
+            self.now = Instant::now();
+            self.take_events(&events);
+            self.take_commands();
+            self.accept();
+            self.read_ready();
+            self.run_timers();
+            self.outbox.flush();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.ends.is_some_and(|ends| self.conns.is_empty() || self.now >= ends)
+    }
+
+    fn wait(&mut self, events: &mut Events) {
+        let until = [
+            self.handshakes.next_due(),
+            self.lingering.next_due(),
+            self.accept_at,
+            self.age_at.filter(|_| !self.shared.mesh.dedup.is_empty()),
+            self.ends,
+        ];
+        let timeout = match until.into_iter().flatten().min() {
+            _ if self.may_accept || !self.ready.is_empty() => Some(Duration::ZERO),
+            Some(until) => Some(until.saturating_duration_since(Instant::now())),
+            None => None,
+        };
+        match self.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("a poll of our own cannot fail: {error}"),
+        }
+    }
+
+    fn take_events(&mut self, events: &Events) {
+        for event in events {
+            match event.token() {
+                COMMANDS => {}
+                LISTENER => self.may_accept = true,
+                token => {
+                    let is_hung_up = event.is_read_closed() || event.is_error();
+                    if let Some(conn) = self.conn_mut(token) {
+                        conn.is_hung_up |= is_hung_up;
+                        if !std::mem::replace(&mut conn.is_ready, true) {
+                            self.ready.push_back(token);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Adopt(stream, early, link) => self.adopt(stream, early, link),
+                Command::Stop(ends) => self.stop(ends),
+            }
+        }
+    }
+
+    fn stop(&mut self, ends: Instant) {
+        self.ends = Some(ends);
+        self.listener = None;
+        self.may_accept = false;
+        self.accept_at = None;
+        let heads = self.conns.iter().filter(|(_, conn)| matches!(conn.stage, Stage::Head(_)));
+        let heads: Vec<_> = heads.map(|(index, _)| index).collect();
+        for index in heads {
+            self.remove(index, Ending::Stopping);
+        }
+    }
+
+    // Accepting
+
+    fn accept(&mut self) {
+        if self.accept_at.is_some_and(|at| at <= self.now) {
+            self.accept_at = None;
+            self.may_accept = true;
+        }
+        if !self.may_accept {
+            return;
+        }
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((stream, address)) => self.welcome(stream, address),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.may_accept = false;
+                    return;
+                }
+                Err(error) if is_shortage(&error) => return self.pause_accepting(&error),
+                // The connection was gone before it was accepted.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn pause_accepting(&mut self, error: &io::Error) {
+        tracing::warn!(%error, "cannot accept connections; trying again in a second");
+        self.counters.count(Counter::AcceptPauses);
+        self.may_accept = false;
+        self.accept_at = Some(self.now + ACCEPT_PAUSE);
+    }
+
+    fn welcome(&mut self, stream: TcpStream, address: SocketAddr) {
+        self.counters.count(Counter::Accepted);
+        if self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max {
+            self.counters.count(Counter::RejectedFull);
+            // What does not fit into a fresh socket's buffer is not worth waiting for.
+            let _sent = io::Write::write(&mut &stream, &http::unavailable());
+            return;
+        }
+        if let Some(token) = self.insert(stream, address, Stage::Head(Vec::new()), None) {
+            self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
+        }
+    }
+
+    fn insert(
+        &mut self,
+        stream: TcpStream,
+        address: SocketAddr,
+        stage: Stage,
+        link: Option<Arc<Link>>,
+    ) -> Option<Token> {
+        let entry = self.conns.vacant_entry();
+        self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
+        let token = token(entry.key(), self.generation);
+        // Without this, small frames wait for the other end's delayed acknowledgements.
+        let _slower = stream.set_nodelay(true);
+        let socket = match Socket::watched(stream, address, self.poll.registry(), token) {
+            Ok(socket) => Arc::new(socket),
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be watched; it is closed");
+                return None;
+            }
+        };
+        entry.insert(Conn {
+            socket,
+            generation: self.generation,
+            stage,
+            is_ready: false,
+            is_hung_up: false,
+            link,
+            since: self.now,
+            bytes_in: 0,
+        });
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        Some(token)
+    }
+
+    fn adopt(&mut self, stream: StdTcpStream, mut early: Vec<u8>, link: Arc<Link>) {
+        let Ok(address) = stream.peer_addr() else {
+            return link.report(Ending::Peer, &self.shared.mesh.peers);
+        };
+        let name = Name::Url(&link.name);
+        let hearing = Box::new(Hearing {
+            reader: FrameReader::new(Role::Client, frame_bytes_max(&self.shared.config)),
+            peer: Peer {
+                id: link.peer,
+                seat: self.shared.mesh.peers.join(link.peer, name),
+                is_dialled: true,
+                pid: None,
+            },
+        });
+        let seat = hearing.peer.seat;
+        let stream = TcpStream::from_std(stream);
+        let Some(token) = self.insert(stream, address, Stage::Open(hearing), Some(link.clone()))
+        else {
+            self.shared.mesh.peers.leave(seat);
+            return link.report(Ending::Broken, &self.shared.mesh.peers);
+        };
+        self.counters.count(Counter::LinksUp);
+        let (index, _) = untoken(token);
+        let hi = self.router.first_words();
+        let first = frame::masked(Opcode::Text, &[hi.as_bytes()], rand::random()).into();
+        let socket = self.conns[index].socket.clone();
+        self.outbox.push(link.peer, Outbound::Open(link.peer, socket, first));
+        self.hear(index, &mut early);
+    }
+
+    // Reading
+
+    fn read_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else { return };
+            let (index, _) = untoken(token);
+            if self.conn_mut(token).is_some() && self.read(index) {
+                self.ready.push_back(token);
+            }
+        }
+    }
+
+    /// Reads a connection once. Says whether it is to be read again without a new event.
+    fn read(&mut self, index: usize) -> bool {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let read = self.conns[index].socket.read(&mut buffer);
+        let again = match read {
+            Ok(0) => {
+                self.remove(index, Ending::Peer);
+                false
+            }
+            Ok(count) => {
+                self.conns[index].bytes_in += count as u64;
+                self.counters.add(Counter::BytesIn, count as u64);
+                self.hear(index, &mut buffer[..count]);
+                count == buffer.len()
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(_) => {
+                self.remove(index, Ending::Peer);
+                false
+            }
+        };
+        self.buffer = buffer;
+        let Some(conn) = self.conns.get_mut(index) else { return false };
+        conn.is_ready = again || conn.is_hung_up;
+        conn.is_ready
+    }
+
+    /// Hears what came from a connection.
+    fn hear(&mut self, index: usize, input: &mut [u8]) {
+        let conn = &mut self.conns[index];
+        match &mut conn.stage {
+            Stage::Head(head) => {
+                head.extend_from_slice(input);
+                let head = std::mem::take(head);
+                self.hear_head(index, head);
+            }
+            Stage::Open(hearing) => {
+                let hearer = Hearer {
+                    router: &mut self.router,
+                    outbox: &mut self.outbox,
+                    counters: &self.counters,
+                    socket: &conn.socket,
+                };
+                if let Fate::Finish(last, ending) = hearer.hear(hearing, input) {
+                    self.finish(index, last, ending);
+                }
+            }
+            Stage::Ended(_) => {}
+        }
+    }
+
+    // Requests
+
+    fn hear_head(&mut self, index: usize, mut head: Vec<u8>) {
+        let config = &self.shared.config;
+        let limits = HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() };
+        let request = match upgrade::parse(&head, &limits) {
+            Ok(Some(request)) => request,
+            Ok(None) => {
+                self.conns[index].stage = Stage::Head(head);
+                return;
+            }
+            Err(error) => {
+                self.counters.count(Counter::RejectedHead);
+                return self.respond(index, &http::refuse(&error));
+            }
+        };
+        let about = About {
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.now - self.shared.started,
+            peers: self.shared.mesh.peers.near(),
+        };
+        match http::answer(&request, &about) {
+            Answer::Upgrade(response) => {
+                self.join(index, response);
+                self.hear(index, &mut head[request.head_bytes..]);
+            }
+            Answer::Close(response, _) => {
+                self.counters.count(Counter::HttpAnswered);
+                self.respond(index, &response);
+            }
+        }
+    }
+
+    /// The connection becomes a peer. Gun: `mesh.hi`.
+    #[doc(alias = "hi")]
+    fn join(&mut self, index: usize, mut response: Vec<u8>) {
+        self.counters.count(Counter::Joined);
+        let id = self.shared.next_peer();
+        let name = self.router.random_id();
+        let seat = self.shared.mesh.peers.join(id, Name::Id(&name));
+        let conn = &mut self.conns[index];
+        conn.stage = Stage::Open(Box::new(Hearing {
+            reader: FrameReader::new(Role::Server, frame_bytes_max(&self.shared.config)),
+            peer: Peer { id, seat, is_dialled: false, pid: None },
+        }));
+        let greeting = self.router.greeting();
+        response.extend_from_slice(&frame::text_header(greeting.len()));
+        response.extend_from_slice(greeting.as_bytes());
+        let socket = conn.socket.clone();
+        self.outbox.push(id, Outbound::Open(id, socket, response.into()));
+    }
+
+    /// Sends a whole response; the connection ends when the other end has it.
+    fn respond(&mut self, index: usize, response: &[u8]) {
+        let conn = &mut self.conns[index];
+        conn.socket.end(Ending::Http);
+        // A response fits into a fresh socket's buffer; one that does not is not worth waiting for.
+        let _sent = conn.socket.write(&[io::IoSlice::new(response)]);
+        conn.socket.finish();
+        conn.stage = Stage::Ended(None);
+        self.linger(index);
+    }
+
+    // Ending
+
+    /// Nothing more is heard of a peer; its last frame is on its way.
+    fn finish(&mut self, index: usize, last: Bytes, ending: Ending) {
+        let conn = &mut self.conns[index];
+        conn.socket.end(ending);
+        let Stage::Open(hearing) = &conn.stage else { return };
+        let (id, seat) = (hearing.peer.id, hearing.peer.seat);
+        self.shared.mesh.peers.leave(seat);
+        conn.stage = Stage::Ended(Some(id));
+        self.outbox.push(id, Outbound::Finish(id, last));
+        self.linger(index);
+    }
+
+    fn linger(&mut self, index: usize) {
+        let token = token(index, self.conns[index].generation);
+        self.lingering.set(self.now, LINGER_TIMEOUT, token);
+    }
+
+    /// The connection is gone. Gun: `mesh.bye`.
+    #[doc(alias = "bye")]
+    fn remove(&mut self, index: usize, ending: Ending) {
+        let conn = self.conns.remove(index);
+        conn.socket.end(ending);
+        let ending = conn.socket.ending().unwrap_or(ending);
+        if let Stage::Open(hearing) = &conn.stage {
+            self.shared.mesh.peers.leave(hearing.peer.seat);
+        }
+        if let Some(peer) = conn.peer() {
+            self.outbox.push(peer, Outbound::Close(peer));
+        }
+        if let Some(link) = &conn.link {
+            link.report(ending, &self.shared.mesh.peers);
+        }
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.counters.count(Counter::Closed);
+        if let Some(counter) = ending.counter() {
+            self.counters.count(counter);
+        }
+        tracing::debug!(
+            address = %conn.socket.address,
+            seconds = (self.now - conn.since).as_secs(),
+            bytes_in = conn.bytes_in,
+            "closed: {ending}",
+        );
+    }
+
+    fn run_timers(&mut self) {
+        while let Some((_, token)) = self.handshakes.take_due(self.now) {
+            let (index, _) = untoken(token);
+            if self.conn_mut(token).is_some_and(|conn| matches!(conn.stage, Stage::Head(_))) {
+                self.conns[index].socket.end(Ending::Handshake);
+                self.respond(index, &http::timeout());
+            }
+        }
+        while let Some((_, token)) = self.lingering.take_due(self.now) {
+            if self.conn_mut(token).is_some() {
+                self.remove(untoken(token).0, Ending::Peer);
+            }
+        }
+        if self.age_at.is_some_and(|at| at <= self.now) {
+            let age = self.now - self.shared.started;
+            self.shared.mesh.dedup.expire(age.as_millis() as u64);
+            self.age_at = Some(self.now + AGEING_INTERVAL);
+        }
+    }
+
+    fn conn_mut(&mut self, token: Token) -> Option<&mut Conn> {
+        let (index, generation) = untoken(token);
+        self.conns.get_mut(index).filter(|conn| conn.generation == generation)
+    }
+}
+
+/// What hearing a peer needs, apart from the peer.
+struct Hearer<'a> {
+    router: &'a mut Router,
+    outbox: &'a mut Outbox,
+    counters: &'a Counters,
+    socket: &'a Socket,
+}
+
+impl Hearer<'_> {
+    /// Hears the frames in `input`.
+    fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
+        let Hearing { reader, peer } = hearing;
+        let mut at = 0;
+        loop {
+            let fate = match reader.next(input, &mut at) {
+                Ok(None) => break,
+                Ok(Some(event)) => self.hear_event(event, peer),
+                Err(fault) => broken(fault, peer),
+            };
+            if let Fate::Finish(..) = fate {
+                return fate;
+            }
+        }
+        // A pong cannot overtake a long frame, so what arrives of one is a sign of life too.
+        if reader.is_mid_frame() {
+            self.socket.mark_alive();
+        }
+        Fate::Open
+    }
+
+    fn hear_event(&mut self, event: Event<'_>, peer: &mut Peer) -> Fate {
+        match event {
+            Event::Text(payload) => return self.hear_text(&payload, peer),
+            Event::Binary(_) => self.counters.count(Counter::BinaryIn),
+            Event::Pong(_) => self.socket.mark_alive(),
+            Event::Ping(payload) => {
+                let pong = match peer.is_dialled {
+                    true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),
+                    false => frame::pong(payload),
+                };
+                self.outbox.push(peer.id, Outbound::Frame(peer.id, pong));
+            }
+            Event::Close(code) => {
+                return Fate::Finish(last_frame(code, "", peer), Ending::Peer);
+            }
+        }
+        Fate::Open
+    }
+
+    fn hear_text(&mut self, payload: &Payload<'_>, peer: &mut Peer) -> Fate {
+        self.counters.count(Counter::FramesIn);
+        let source = match payload {
+            Payload::Borrowed(text) => Source::borrowed(text),
+            Payload::Owned(text) => Source::owned(text),
+        };
+        let (outbox, counters, from) = (&mut *self.outbox, self.counters, peer.id);
+        let mut is_itself = false;
+        self.router.receive(payload, peer, &mut |route| match route {
+            Route::Broadcast(message, except) => {
+                counters.count(Counter::MessagesIn);
+                counters.count(Counter::Broadcast);
+                outbox.broadcast(&message, &source, except);
+            }
+            Route::Peer(to, message) => {
+                counters.count(Counter::MessagesIn);
+                counters.count(Counter::Routed);
+                outbox.send(to, &message, &source);
+            }
+            Route::Reply(text) => {
+                counters.count(Counter::Replied);
+                outbox.say(from, &text);
+            }
+            Route::Drop(dropped) => count_dropped(dropped, counters),
+            Route::Itself => is_itself = true,
+        });
+        match is_itself {
+            true => Fate::Finish(last_frame(Some(frame::CLOSE_NORMAL), "", peer), Ending::Itself),
+            false => Fate::Open,
+        }
+    }
+}
+
+fn broken(fault: ReadError, peer: &Peer) -> Fate {
+    let last = last_frame(Some(fault.close_code()), &fault.to_string(), peer);
+    Fate::Finish(last, Ending::Protocol)
+}
+
+/// A close frame with this code, or without any.
+fn last_frame(code: Option<u16>, reason: &str, peer: &Peer) -> Bytes {
+    let payload = code.map(|code| frame::close_payload(code, reason)).unwrap_or_default();
+    if peer.is_dialled {
+        return frame::masked(Opcode::Close, &[&payload], rand::random()).into();
+    }
+    match code {
+        Some(code) => frame::close(code, reason),
+        None => Bytes::from_static(&[0x88, 0]),
+    }
+}
+
+fn count_dropped(dropped: Dropped, counters: &Counters) {
+    if !matches!(dropped, Dropped::Refused(_) | Dropped::Ignored(_)) {
+        counters.count(Counter::MessagesIn);
+    }
+    counters.count(match dropped {
+        Dropped::DuplicateId => Counter::DroppedDuplicateId,
+        Dropped::DuplicateHash => Counter::DroppedDuplicateHash,
+        Dropped::LostAck => Counter::DroppedLostAck,
+        Dropped::NotFound => Counter::DroppedNotFound,
+        Dropped::SameHash => Counter::DroppedSameHash,
+        Dropped::Echo => Counter::DroppedEcho,
+        Dropped::Skipped => Counter::DroppedSkipped,
+        Dropped::Control => Counter::ControlIn,
+        Dropped::ErrorReport => Counter::ErrorReportsIn,
+        Dropped::UnknownVerb => Counter::UnknownVerbs,
+        Dropped::Refused(Refusal::TooBig) => Counter::RefusedTooBig,
+        Dropped::Refused(Refusal::Broken) => Counter::RefusedBroken,
+        Dropped::Refused(Refusal::TooDeep) => Counter::RefusedTooDeep,
+        Dropped::Ignored(
+            Ignored::Empty | Ignored::Heartbeat | Ignored::NotJson | Ignored::Element,
+        ) => Counter::Ignored,
+    });
+}
+
+/// The longest frame that is read at all: above it the connection is closed with 1009. In the
+/// same proportion to the longest message as `ws`'s 100 MiB are to Gun's 90 MB, so that a message
+/// somewhat too big still gets Gun's answer.
+fn frame_bytes_max(config: &Config) -> usize {
+    config.message_bytes_max + config.message_bytes_max / 6
+}
+
+/// The process or the kernel is out of something that may come back.
+fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOMEM: i32 = 12;
+    const ENOBUFS: i32 = 105;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOMEM | ENOBUFS))
+}
+
+const GENERATION_MASK: u32 = 0x7fff_ffff;
+
+fn token(index: usize, generation: u32) -> Token {
+    Token((generation as usize) << 32 | index)
+}
+
+fn untoken(token: Token) -> (usize, u32) {
+    (token.0 & 0xffff_ffff, (token.0 >> 32) as u32)
+}

@@ -1,0 +1,282 @@
+//! A whole relay: its threads, from start to stop.
+//!
+//! Owns: who is made of what, and in which order things start and end. Must not know: what the
+//! threads do.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use mio::net::TcpListener;
+use mio::{Interest, Poll, Waker};
+use rand::RngExt;
+use socket2::{Domain, Protocol, Type};
+
+use super::conn::Link;
+use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
+use super::queue::{self, Budget, Lane, Outbound, Outbox};
+use super::reactor::{self, COMMANDS, Command, LISTENER, Reactor, Shared};
+use super::writer::{self, BELL, Writer};
+use crate::config::{Config, PeerUrl};
+use crate::dam::batch::Limits;
+use crate::dam::mesh::{Mesh, Router};
+use crate::metrics::{Counter, Metrics};
+use crate::ws::upgrade::HeadLimits;
+
+/// Connections the kernel holds until they are accepted. It has a limit of its own as well
+/// (`net.core.somaxconn`).
+const ACCEPT_BACKLOG: i32 = 4096;
+
+/// Commands that may wait for a reactor. Each dialler has one on its way at most.
+const COMMANDS_MAX: usize = 1024;
+
+/// Beyond the drain, for peers to hang up.
+const STOP_GRACE: Duration = Duration::from_secs(6);
+
+/// A relay that runs.
+pub struct Relay {
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+    reactors: Vec<ReactorHandle>,
+    diallers: Vec<Sender<LinkEvent>>,
+    outbox: Mutex<Outbox>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The way to a reactor.
+#[derive(Clone)]
+struct ReactorHandle {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl ReactorHandle {
+    fn send(&self, command: Command) {
+        // An error says that the reactor has ended, as it does when the relay stops.
+        let _ended = self.commands.send(command);
+        let _ended = self.waker.wake();
+    }
+}
+
+impl Relay {
+    /// Starts a relay. It serves until [`stop`](Self::stop).
+    ///
+    /// # Errors
+    /// The address cannot be listened on, or the process may not have the threads or files it
+    /// needs.
+    pub fn start(config: Config) -> io::Result<Relay> {
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::default());
+        let shared = Arc::new(Shared {
+            mesh: Arc::new(Mesh::new(config.dedup_entries_max, random_secret(), rand::random())),
+            started: Instant::now(),
+            open: AtomicUsize::new(0),
+            sequence: AtomicU64::new(0),
+            config: config.clone(),
+        });
+        let budget = Budget::new(config.queue_bytes_max);
+        let mut starter =
+            Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
+        for index in 0..config.writers {
+            starter.start_writer(index)?;
+        }
+        let listeners = listen_all(config.listen[0], config.reactors)?;
+        let address = listeners[0].local_addr()?;
+        let mut reactors = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            reactors.push(starter.start_reactor(index, listener)?);
+        }
+        let mut outbox = starter.outbox();
+        let mut diallers = Vec::new();
+        for (index, url) in config.peers.iter().enumerate() {
+            let reactor = reactors[index % reactors.len()].clone();
+            diallers.push(starter.start_dialler(url, reactor, &mut outbox)?);
+        }
+        outbox.flush();
+        let Starter { shared, metrics, threads, .. } = starter;
+        let (outbox, threads) = (Mutex::new(outbox), Mutex::new(threads));
+        Ok(Relay { address, metrics, shared, reactors, diallers, outbox, threads })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How often something has happened so far.
+    pub fn count(&self, counter: Counter) -> u64 {
+        self.metrics.get(counter)
+    }
+
+    /// The mesh: who is connected and what was heard.
+    pub fn mesh(&self) -> &Mesh {
+        &self.shared.mesh
+    }
+
+    /// Accepts no more and closes all peers with 1012, spread over the drain time.
+    pub fn stop(&self) {
+        let drain_time = self.shared.config.drain_time;
+        for dialler in &self.diallers {
+            // An error says that it has ended.
+            let _ended = dialler.send(LinkEvent::Stop);
+        }
+        let ends = Instant::now() + drain_time + STOP_GRACE;
+        for reactor in &self.reactors {
+            reactor.send(Command::Stop(ends));
+        }
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        outbox.push_to_all(Outbound::Drain(drain_time));
+        outbox.flush();
+    }
+
+    /// Waits until a relay that was [stopped](Self::stop) has ended.
+    pub fn join(&self) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// What starting threads needs.
+struct Starter {
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+    budget: Arc<Budget>,
+    lanes: Vec<Lane>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Starter {
+    fn outbox(&self) -> Outbox {
+        Outbox::new(self.lanes.clone(), self.budget.clone(), self.metrics.for_thread())
+    }
+
+    fn start_writer(&mut self, index: usize) -> io::Result<()> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), BELL)?;
+        let (lane, queue, bell) = queue::lane(self.shared.config.queue_turns_max, waker);
+        self.lanes.push(lane);
+        let config = self.shared.config.clone();
+        let counters = self.metrics.for_thread();
+        let writer = Writer::new(writer::Parts { index, poll, queue, bell, config, counters });
+        self.spawn(format!("writer-{index}"), move || writer.run())
+    }
+
+    fn start_reactor(
+        &mut self,
+        index: usize,
+        mut listener: TcpListener,
+    ) -> io::Result<ReactorHandle> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), COMMANDS)?);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let (sender, commands) = crossbeam_channel::bounded(COMMANDS_MAX);
+        let shared = self.shared.clone();
+        let limits = Limits {
+            message_units_max: shared.config.message_bytes_max,
+            depth_max: shared.config.message_depth_max,
+        };
+        let reactor = Reactor::new(reactor::Parts {
+            poll,
+            listener,
+            commands,
+            router: Router::new(shared.mesh.clone(), limits, rand::random()),
+            outbox: self.outbox(),
+            counters: self.metrics.for_thread(),
+            ages_memory: index == 0,
+            shared,
+        });
+        self.spawn(format!("reactor-{index}"), move || reactor.run())?;
+        Ok(ReactorHandle { commands: sender, waker })
+    }
+
+    fn start_dialler(
+        &self,
+        url: &PeerUrl,
+        reactor: ReactorHandle,
+        outbox: &mut Outbox,
+    ) -> io::Result<Sender<LinkEvent>> {
+        let config = &self.shared.config;
+        let peer = self.shared.next_peer();
+        outbox.push(peer, Outbound::Expect(peer));
+        let (sender, events) = crossbeam_channel::unbounded();
+        let link = Arc::new(Link {
+            peer,
+            name: url.name.clone(),
+            events: sender.clone(),
+            pid: Mutex::new(None),
+        });
+        let dialler = Dialer {
+            url: url.clone(),
+            events,
+            sink: Sink { link, reactor, shared: self.shared.clone() },
+            limits: HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() },
+            timing: Timing { handshake: config.handshake_timeout, ..Timing::default() },
+        };
+        // It is not waited for when the relay stops: it may sit in a name lookup, and holds nothing.
+        thread::Builder::new().name("dialler".to_owned()).spawn(move || dial::run(dialler))?;
+        Ok(sender)
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        self.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+}
+
+/// What a dialler does with a link.
+struct Sink {
+    link: Arc<Link>,
+    reactor: ReactorHandle,
+    shared: Arc<Shared>,
+}
+
+impl LinkSink for Sink {
+    fn opened(&self, socket: TcpStream, early: Vec<u8>) {
+        self.reactor.send(Command::Adopt(socket, early, self.link.clone()));
+    }
+
+    fn still_twin(&self) -> bool {
+        self.link.has_twin(&self.shared.mesh.peers)
+    }
+}
+
+/// A listener for each reactor on the same address: the kernel spreads connections over them.
+fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    // A shared port would be shared with a relay that runs already: find out alone first.
+    if address.port() != 0 {
+        drop(listen(address, false)?);
+    }
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    while listeners.len() < count {
+        // With port 0 the others need the port that the first one got.
+        let address = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
+        listeners.push(TcpListener::from_std(listen(address, true)?.into()));
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr, is_shared: bool) -> io::Result<socket2::Socket> {
+    let domain = Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_BACKLOG)?;
+    Ok(socket)
+}
+
+fn random_secret() -> [u8; 192] {
+    let mut secret = [0; 192];
+    rand::rng().fill(&mut secret);
+    secret
+}

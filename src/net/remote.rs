@@ -1,0 +1,354 @@
+//! The write side of one peer: what waits for it, and how it gets out.
+//!
+//! Owns: the backlog and its bound, the rules for a slow reader. Must not know: messages, other
+//! peers, queues.
+//!
+//! Invariants:
+//! - Frames leave whole and in order. A frame whose first byte was written is finished before
+//!   anything else is, a close frame included.
+//! - The backlog behind the frame being written is at most `backlog_bytes_max`.
+//! - While something waits, a writability event is due (the socket was found full), or there is
+//!   no socket (a link that is down).
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use smallvec::SmallVec;
+use std::os::fd::AsRawFd;
+
+use super::socket::{Ending, Socket};
+use crate::dam::peer::PeerId;
+use crate::metrics::{Counter, Counters};
+use crate::ws::frame::{self, Opcode};
+
+/// Slices given to one write call: Linux takes 1024.
+const SLICES_MAX: usize = 256;
+
+/// Some bytes to write.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// The bytes; shared with other peers as a rule.
+    pub bytes: Bytes,
+    /// A frame ends with them.
+    pub ends_frame: bool,
+}
+
+/// What a writer lends to its peers while they write.
+pub struct Pen<'a> {
+    /// Where a full socket is watched.
+    pub registry: &'a Registry,
+    /// The writer's counters.
+    pub counters: &'a Counters,
+    /// The time of this turn.
+    pub now: Instant,
+    /// See the module's invariants.
+    pub backlog_bytes_max: usize,
+}
+
+/// How far a peer's connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Messages flow.
+    Open,
+    /// Its close frame waits or was written; nothing follows. Since when.
+    Closing(Instant),
+    /// Nothing can be written any more; the reactor will say that it is gone.
+    Deaf,
+}
+
+/// See the module's head.
+pub struct Remote {
+    /// Whose write side this is.
+    pub id: PeerId,
+    /// A configured peer: frames to it are masked, and it stays while it is down.
+    pub is_link: bool,
+    socket: Option<Arc<Socket>>,
+    state: State,
+    backlog: VecDeque<Piece>,
+    backlog_bytes: usize,
+    /// Part of the frame at the front was written.
+    is_mid_frame: bool,
+    /// The writer's poll knows the socket.
+    is_watched: bool,
+    /// When the kernel last took something, or the socket was found full since.
+    stuck_since: Option<Instant>,
+}
+
+impl Remote {
+    /// A peer whose socket comes with [`connect`](Self::connect).
+    pub fn new(id: PeerId, is_link: bool) -> Self {
+        Remote {
+            id,
+            is_link,
+            socket: None,
+            state: State::Open,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            is_mid_frame: false,
+            is_watched: false,
+            stuck_since: None,
+        }
+    }
+
+    /// Messages may be sent to it.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Its close frame waits or was written, since then.
+    pub fn closing_since(&self) -> Option<Instant> {
+        match self.state {
+            State::Closing(since) => Some(since),
+            _ => None,
+        }
+    }
+
+    /// It has taken nothing since then, though something waits.
+    pub fn stuck_since(&self) -> Option<Instant> {
+        self.stuck_since
+    }
+
+    /// Its connection, while there is one.
+    pub fn socket(&self) -> Option<&Socket> {
+        self.socket.as_deref()
+    }
+
+    /// Bytes that wait.
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes
+    }
+
+    /// The peer is connected: `first` leaves, then what waited for it.
+    pub fn connect(&mut self, socket: Arc<Socket>, first: Bytes, token: Token, pen: &Pen<'_>) {
+        self.socket = Some(socket);
+        self.state = State::Open;
+        self.is_watched = false;
+        self.backlog_bytes += first.len();
+        self.backlog.push_front(Piece { bytes: first, ends_frame: true });
+        self.write_backlog(token, pen);
+    }
+
+    /// A configured peer's connection is gone. What was not begun waits for the next one.
+    pub fn disconnect(&mut self) {
+        self.cut_frame();
+        self.socket = None;
+        self.state = State::Open;
+        self.stuck_since = None;
+    }
+
+    /// Sends pieces, the last of which ends a frame.
+    pub fn send(&mut self, pieces: &[Piece], token: Token, pen: &Pen<'_>) {
+        let written = match &self.socket {
+            Some(socket) if self.backlog.is_empty() => write(socket, pieces, pen.counters),
+            _ => Ok(0),
+        };
+        match written {
+            Ok(written) => self.keep_rest(pieces, written),
+            Err(error) => return self.go_deaf(&error),
+        }
+        if self.backlog.is_empty() {
+            return;
+        }
+        if self.socket.is_none() {
+            self.shorten(pen);
+        } else if self.stuck_since.is_none() {
+            self.write_backlog(token, pen);
+        }
+        if self.is_over(pen.backlog_bytes_max) {
+            self.close_slow(Ending::Slow, token, pen);
+        }
+    }
+
+    /// Writes what waits, as far as the kernel takes it.
+    pub fn write_backlog(&mut self, token: Token, pen: &Pen<'_>) {
+        let Some(socket) = self.socket.clone() else { return };
+        while !self.backlog.is_empty() {
+            let (front, _) = self.backlog.as_slices();
+            let front = &front[..front.len().min(SLICES_MAX)];
+            match write(&socket, front, pen.counters) {
+                Ok(0) => return self.watch(&socket, token, pen),
+                Ok(written) => {
+                    self.drop_written(written);
+                    self.stuck_since = None;
+                }
+                Err(error) => return self.go_deaf(&error),
+            }
+        }
+        self.stuck_since = None;
+        if matches!(self.state, State::Closing(_)) {
+            socket.finish();
+        }
+    }
+
+    /// Sends a close frame after the frame being written; what else waits is given up.
+    pub fn finish(&mut self, close: Bytes, token: Token, pen: &Pen<'_>) {
+        if self.state != State::Open {
+            return;
+        }
+        self.keep_begun_frame();
+        self.state = State::Closing(pen.now);
+        self.backlog_bytes += close.len();
+        self.backlog.push_back(Piece { bytes: close, ends_frame: true });
+        if self.stuck_since.is_none() {
+            self.write_backlog(token, pen);
+        }
+    }
+
+    /// Closes a peer that does not keep up, with 1013.
+    pub fn close_slow(&mut self, ending: Ending, token: Token, pen: &Pen<'_>) {
+        let Some(socket) = &self.socket else { return };
+        socket.end(ending);
+        let close = self.close_frame(frame::CLOSE_AGAIN, "reading too slowly");
+        self.finish(close, token, pen);
+    }
+
+    /// A close frame as this peer must get it.
+    pub fn close_frame(&self, code: u16, reason: &str) -> Bytes {
+        if !self.is_link {
+            return frame::close(code, reason);
+        }
+        let payload = frame::close_payload(code, reason);
+        frame::masked(Opcode::Close, &[&payload], rand::random()).into()
+    }
+
+    /// Ends the connection at once. The reactor sees the hang-up.
+    pub fn hang_up(&mut self, ending: Ending) {
+        if let Some(socket) = &self.socket {
+            socket.end(ending);
+            socket.hang_up();
+        }
+        self.give_up();
+    }
+
+    fn keep_rest(&mut self, pieces: &[Piece], mut written: usize) {
+        for piece in pieces {
+            let done = written.min(piece.bytes.len());
+            written -= done;
+            if done == piece.bytes.len() {
+                continue;
+            }
+            if self.backlog.is_empty() {
+                self.is_mid_frame = done > 0 || !starts_frame(pieces, piece);
+            }
+            self.backlog_bytes += piece.bytes.len() - done;
+            self.backlog.push_back(Piece { bytes: piece.bytes.slice(done..), ..*piece });
+        }
+    }
+
+    fn drop_written(&mut self, mut written: usize) {
+        self.backlog_bytes -= written;
+        while let Some(front) = self.backlog.front_mut() {
+            if written < front.bytes.len() {
+                front.bytes.advance(written);
+                self.is_mid_frame |= written > 0;
+                return;
+            }
+            written -= front.bytes.len();
+            self.is_mid_frame = !front.ends_frame;
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Too much waits behind the frame being written.
+    fn is_over(&self, bytes_max: usize) -> bool {
+        self.state == State::Open
+            && self.backlog_bytes > bytes_max
+            && self.backlog_bytes - self.front_frame_bytes() > bytes_max
+    }
+
+    fn front_frame_bytes(&self) -> usize {
+        self.front_frame().map(|piece| piece.bytes.len()).sum()
+    }
+
+    fn front_frame(&self) -> impl Iterator<Item = &Piece> {
+        let mut is_over = false;
+        self.backlog
+            .iter()
+            .take_while(move |piece| !std::mem::replace(&mut is_over, piece.ends_frame))
+    }
+
+    /// Gives up what waits, but for the rest of a frame that was begun.
+    fn keep_begun_frame(&mut self) {
+        let kept = if self.is_mid_frame { self.front_frame().count() } else { 0 };
+        self.backlog.truncate(kept);
+        self.backlog_bytes = self.backlog.iter().map(|piece| piece.bytes.len()).sum();
+    }
+
+    /// Gives up the rest of a frame that was begun.
+    fn cut_frame(&mut self) {
+        if self.is_mid_frame {
+            let cut = self.front_frame().count();
+            self.backlog.drain(..cut);
+            self.backlog_bytes = self.backlog.iter().map(|piece| piece.bytes.len()).sum();
+            self.is_mid_frame = false;
+        }
+    }
+
+    /// Keeps what waits for a link that is down within bounds: the oldest goes first.
+    fn shorten(&mut self, pen: &Pen<'_>) {
+        while self.backlog_bytes > pen.backlog_bytes_max {
+            let oldest = self.front_frame().count();
+            for piece in self.backlog.drain(..oldest) {
+                self.backlog_bytes -= piece.bytes.len();
+            }
+            pen.counters.count(Counter::DroppedLinkDown);
+        }
+    }
+
+    /// The socket is full: the poll is to tell when it is not.
+    fn watch(&mut self, socket: &Socket, token: Token, pen: &Pen<'_>) {
+        self.stuck_since.get_or_insert(pen.now);
+        if self.is_watched {
+            return;
+        }
+        self.is_watched = true;
+        let fd = socket.as_raw_fd();
+        if let Err(error) = pen.registry.register(&mut SourceFd(&fd), token, Interest::WRITABLE) {
+            tracing::warn!(%error, "a peer's socket cannot be watched; it is closed");
+            self.hang_up(Ending::Broken);
+        }
+    }
+
+    fn go_deaf(&mut self, error: &io::Error) {
+        tracing::debug!(peer = ?self.id, %error, "write failed");
+        self.hang_up(Ending::Peer);
+    }
+
+    /// Sends nothing any more.
+    pub fn give_up(&mut self) {
+        self.state = State::Deaf;
+        self.backlog = VecDeque::new();
+        self.backlog_bytes = 0;
+        self.is_mid_frame = false;
+        self.stuck_since = None;
+    }
+}
+
+/// Whether `piece` is the first of a frame among `pieces`.
+fn starts_frame(pieces: &[Piece], piece: &Piece) -> bool {
+    let index = pieces.iter().position(|other| std::ptr::eq(other, piece));
+    index.is_none_or(|index| index == 0 || pieces[index - 1].ends_frame)
+}
+
+/// Writes pieces until the kernel takes no more. Returns how many bytes it took.
+fn write(socket: &Socket, pieces: &[Piece], counters: &Counters) -> io::Result<usize> {
+    let slices: SmallVec<[IoSlice<'_>; 8]> =
+        pieces.iter().take(SLICES_MAX).map(|piece| IoSlice::new(&piece.bytes)).collect();
+    loop {
+        counters.count(Counter::Writes);
+        match socket.write(&slices) {
+            Ok(written) => {
+                counters.add(Counter::BytesOut, written as u64);
+                return Ok(written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A connection's socket, shared by the reactor that reads it and the writer that writes it.
+//!
+//! Owns: the stream and the few facts both sides need. Must not know: frames, messages.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use mio::event::Source;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use crate::metrics::Counter;
+
+/// Why a connection ended. The first reason given stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ending {
+    /// The peer hung up or said goodbye.
+    Peer,
+    /// It broke the WebSocket protocol.
+    Protocol,
+    /// It read too slowly: its backlog went over the limit.
+    Slow,
+    /// It stopped reading.
+    Stalled,
+    /// It answered no ping.
+    Silent,
+    /// It did not finish its request in time.
+    Handshake,
+    /// It was a plain HTTP request, answered or refused.
+    Http,
+    /// It was a link of this relay to itself.
+    Itself,
+    /// The relay stops.
+    Stopping,
+    /// The operating system reported an error.
+    Broken,
+}
+
+impl Ending {
+    /// The counter of connections that ended so, if it is worth one.
+    pub fn counter(self) -> Option<Counter> {
+        match self {
+            Ending::Slow => Some(Counter::ClosedSlow),
+            Ending::Stalled => Some(Counter::ClosedStalled),
+            Ending::Silent => Some(Counter::ClosedSilent),
+            Ending::Protocol => Some(Counter::ClosedProtocol),
+            Ending::Handshake => Some(Counter::HandshakeTimeouts),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Ending::Peer => "the peer hung up",
+            Ending::Protocol => "the peer broke the WebSocket protocol",
+            Ending::Slow => "the peer reads too slowly",
+            Ending::Stalled => "the peer stopped reading",
+            Ending::Silent => "the peer answers no ping",
+            Ending::Handshake => "the request took too long",
+            Ending::Http => "the request was answered",
+            Ending::Itself => "the link leads to this relay itself",
+            Ending::Stopping => "the relay stops",
+            Ending::Broken => "the operating system failed",
+        })
+    }
+}
+
+const ENDINGS: [Ending; 10] = [
+    Ending::Peer,
+    Ending::Protocol,
+    Ending::Slow,
+    Ending::Stalled,
+    Ending::Silent,
+    Ending::Handshake,
+    Ending::Http,
+    Ending::Itself,
+    Ending::Stopping,
+    Ending::Broken,
+];
+
+const NOT_ENDED: u8 = u8::MAX;
+
+/// See the module's head.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    /// Where the other end is.
+    pub address: SocketAddr,
+    /// Something proved that the peer lives, since this was last set to false.
+    is_alive: AtomicBool,
+    ending: AtomicU8,
+}
+
+impl Socket {
+    fn new(stream: TcpStream, address: SocketAddr) -> Self {
+        Socket {
+            stream,
+            address,
+            is_alive: AtomicBool::new(true),
+            ending: AtomicU8::new(NOT_ENDED),
+        }
+    }
+
+    /// Shares a stream whose arrivals `registry` is to tell under `token`.
+    pub fn watched(
+        mut stream: TcpStream,
+        address: SocketAddr,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        stream.register(registry, token, Interest::READABLE)?;
+        Ok(Socket::new(stream, address))
+    }
+
+    /// The peer gave a sign of life.
+    pub fn mark_alive(&self) {
+        self.is_alive.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it gave one since the last call.
+    pub fn take_alive(&self) -> bool {
+        self.is_alive.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes why the connection ends, unless that is known.
+    pub fn end(&self, ending: Ending) {
+        let _known = self.ending.compare_exchange(
+            NOT_ENDED,
+            ending as u8,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Why it ended.
+    pub fn ending(&self) -> Option<Ending> {
+        ENDINGS.get(usize::from(self.ending.load(Ordering::Relaxed))).copied()
+    }
+
+    /// Reads what is there.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.stream).read(buffer)
+    }
+
+    /// Writes what the kernel takes.
+    pub fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match pieces {
+            [piece] => (&self.stream).write(piece),
+            _ => (&self.stream).write_vectored(pieces),
+        }
+    }
+
+    /// Says that nothing more will be written. The other end sees it after all that was.
+    pub fn finish(&self) {
+        self.shutdown(Shutdown::Write);
+    }
+
+    /// Ends both directions. The reactor sees the hang-up and cleans up.
+    pub fn hang_up(&self) {
+        self.shutdown(Shutdown::Both);
+    }
+
+    fn shutdown(&self, how: Shutdown) {
+        // An error says that the connection is gone, which is what was wanted.
+        let _gone = self.stream.shutdown(how);
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}

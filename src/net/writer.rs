@@ -1,0 +1,463 @@
+//! A writer thread: the write side of its peers.
+//!
+//! Owns: the loop, the peers' write sides, heartbeats, pings, and who is closed for what.
+//! Must not know: parsing, routing, reading.
+//!
+//! A turn of the loop: take what the poll and the queue have, add it to the batch, encode the
+//! batch once, hand it to every peer. No timer is involved: what arrives while it writes is the
+//! next batch.
+//!
+//! Invariant: a slot of `remotes` is freed only after the batch that may refer to it is delivered.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, TryRecvError};
+use mio::{Events, Poll, Token};
+use slab::Slab;
+
+use super::coalesce::Coalescer;
+use super::queue::{Bell, Outbound, Turn};
+use super::remote::{Pen, Piece, Remote};
+use super::socket::{Ending, Socket};
+use super::timers::Timers;
+use crate::config::Config;
+use crate::dam::peer::PeerId;
+use crate::metrics::{Counter, Counters};
+use crate::ws::frame::{self, Opcode};
+
+/// The token of the bell; peers have their slots.
+pub const BELL: Token = Token(usize::MAX);
+
+/// How often an inbound peer gets an empty batch, which keeps proxies from closing the
+/// connection (Gun: `heart` in `lib/wire.js`).
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
+
+/// The heartbeat: an empty batch as a text frame.
+const HEARTBEAT_FRAME: &[u8] = &[0x81, 2, b'[', b']'];
+
+/// Time for a peer to take its close frame before the connection is cut.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often trouble (stuck or closing peers) is looked at, and how timers are rounded up.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often a part of the peers is closed while the relay stops.
+const DRAIN_SLICE: Duration = Duration::from_millis(50);
+
+/// Turns taken into one batch, so that a busy queue cannot put off writing for ever.
+const TURNS_PER_BATCH_MAX: usize = 64;
+
+/// What a writer is made of.
+pub struct Parts {
+    /// Which writer this is, as [`PeerId::writer`] counts.
+    pub index: usize,
+    /// Watches full sockets and the bell.
+    pub poll: Poll,
+    /// What reactors have for this writer.
+    pub queue: Receiver<Arc<Turn>>,
+    /// Wakes this writer.
+    pub bell: Arc<Bell>,
+    /// Limits and times.
+    pub config: Arc<Config>,
+    /// This thread's counters.
+    pub counters: Arc<Counters>,
+}
+
+/// See the module's head.
+pub struct Writer {
+    parts: Parts,
+    remotes: Slab<Remote>,
+    slots: HashMap<PeerId, usize>,
+    batch: Coalescer,
+    /// Slots of peers that went while the batch was collected.
+    gone: Vec<usize>,
+    timers: Timers<Due>,
+    /// Some peer is stuck or closing, so that the tick has something to look at.
+    has_trouble: bool,
+    next_tick: Instant,
+    last_delivery: Option<Instant>,
+    drain: Option<Drain>,
+    /// No reactor is left.
+    is_cut_off: bool,
+    now: Instant,
+}
+
+/// Something that is due for a peer.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    Heartbeat(PeerId),
+    Ping(PeerId),
+    Pong(PeerId),
+}
+
+/// The relay stops: peers are closed slice by slice.
+struct Drain {
+    ends: Instant,
+    next_slice: Instant,
+    per_slice: usize,
+}
+
+impl Writer {
+    /// A writer without peers.
+    pub fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Writer {
+            batch: Coalescer::new(parts.config.batch_bytes_max),
+            parts,
+            remotes: Slab::new(),
+            slots: HashMap::new(),
+            gone: Vec::new(),
+            timers: Timers::default(),
+            has_trouble: false,
+            next_tick: now,
+            last_delivery: None,
+            drain: None,
+            is_cut_off: false,
+            now,
+        }
+    }
+
+    /// Runs until the relay has stopped.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        while !self.is_done() {
+            self.wait(&mut events);
+            self.now = Instant::now();
+            self.write_where_possible(&events);
+            self.take_turns();
+            if self.next_delivery() <= self.now {
+                self.deliver();
+            }
+            self.run_timers();
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let has_peers = || self.remotes.iter().any(|(_, remote)| remote.socket().is_some());
+        match &self.drain {
+            Some(drain) => !has_peers() || self.now > drain.ends + CLOSE_TIMEOUT,
+            None => self.is_cut_off,
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&mut self, events: &mut Events) {
+        let until = [
+            self.timers.next_due().map(|due| due.max(self.next_tick)),
+            self.has_trouble.then_some(self.next_tick),
+            self.drain.as_ref().map(|drain| drain.next_slice),
+            (!self.batch.is_empty()).then(|| self.next_delivery()),
+        ];
+        let until = until.into_iter().flatten().min();
+        let Parts { poll, queue, bell, .. } = &mut self.parts;
+        let timeout = match until {
+            _ if !bell.fall_asleep(|| !queue.is_empty()) => Some(Duration::ZERO),
+            Some(until) => Some(until.saturating_duration_since(Instant::now())),
+            None => None,
+        };
+        match poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("a poll of our own cannot fail: {error}"),
+        }
+        bell.wake_up();
+    }
+
+    fn write_where_possible(&mut self, events: &Events) {
+        let pen = pen(&self.parts, self.now);
+        for event in events {
+            if let Some(remote) = self.remotes.get_mut(event.token().0) {
+                remote.write_backlog(event.token(), &pen);
+            }
+        }
+    }
+
+    fn take_turns(&mut self) {
+        for _ in 0..TURNS_PER_BATCH_MAX {
+            match self.parts.queue.try_recv() {
+                Ok(turn) => self.take_turn(turn),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.is_cut_off = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_turn(&mut self, turn: Arc<Turn>) {
+        self.batch.add_turn(turn.clone());
+        for (index, item) in turn.items().iter().enumerate() {
+            match item {
+                Outbound::Broadcast(_, except) => self.take_broadcast(index, except),
+                Outbound::Send(to, _) => self.take_own(*to, index),
+                Outbound::Frame(to, frame) => self.write_frame(*to, frame),
+                Outbound::Open(peer, socket, first) => self.open(*peer, socket, first),
+                Outbound::Expect(peer) => self.expect(*peer),
+                Outbound::Finish(peer, close) => self.finish(*peer, close),
+                Outbound::Close(peer) => self.close(*peer),
+                Outbound::Drain(time) => self.start_drain(*time),
+            }
+        }
+    }
+
+    fn is_mine(&self, peer: PeerId) -> bool {
+        peer.writer() == self.parts.index
+    }
+
+    fn slot(&self, peer: PeerId) -> Option<usize> {
+        if !self.is_mine(peer) {
+            return None;
+        }
+        self.slots.get(&peer).copied()
+    }
+
+    fn take_broadcast(&mut self, item: usize, except: &[PeerId]) {
+        self.batch.add_broadcast(item);
+        for peer in except {
+            if let Some(slot) = self.slot(*peer) {
+                self.batch.except(slot);
+            }
+        }
+    }
+
+    fn take_own(&mut self, to: PeerId, item: usize) {
+        match self.slot(to) {
+            Some(slot) if self.remotes[slot].is_open() => self.batch.add_own(slot, item),
+            _ if self.is_mine(to) => self.parts.counters.count(Counter::DroppedLostAck),
+            _ => {}
+        }
+    }
+
+    fn write_frame(&mut self, to: PeerId, frame: &Bytes) {
+        let Some(slot) = self.slot(to) else { return };
+        let pen = pen(&self.parts, self.now);
+        send_frame(&mut self.remotes[slot], frame.clone(), slot, &pen);
+        self.has_trouble |= is_trouble(&self.remotes[slot]);
+    }
+
+    fn open(&mut self, peer: PeerId, socket: &Arc<Socket>, first: &Bytes) {
+        if !self.is_mine(peer) {
+            return;
+        }
+        let slot = match self.slot(peer) {
+            Some(slot) => slot,
+            None => self.insert(Remote::new(peer, false)),
+        };
+        let pen = pen(&self.parts, self.now);
+        let remote = &mut self.remotes[slot];
+        remote.connect(socket.clone(), first.clone(), Token(slot), &pen);
+        self.has_trouble |= is_trouble(remote);
+        if !remote.is_link {
+            self.timers.set(self.now, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
+        }
+        if let Some(interval) = self.parts.config.ping_interval {
+            self.timers.set(self.now, interval, Due::Ping(peer));
+        }
+    }
+
+    fn expect(&mut self, peer: PeerId) {
+        if self.is_mine(peer) {
+            self.insert(Remote::new(peer, true));
+        }
+    }
+
+    fn insert(&mut self, remote: Remote) -> usize {
+        let peer = remote.id;
+        let slot = self.remotes.insert(remote);
+        self.slots.insert(peer, slot);
+        self.batch.join(slot);
+        slot
+    }
+
+    fn finish(&mut self, peer: PeerId, close: &Bytes) {
+        let Some(slot) = self.slot(peer) else { return };
+        let pen = pen(&self.parts, self.now);
+        self.remotes[slot].finish(close.clone(), Token(slot), &pen);
+        self.has_trouble = true;
+    }
+
+    fn close(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return };
+        let remote = &mut self.remotes[slot];
+        if remote.is_link {
+            return remote.disconnect();
+        }
+        remote.give_up();
+        self.slots.remove(&peer);
+        self.gone.push(slot);
+    }
+
+    /// When messages may leave: at once, unless some left less than the gap ago (Gun: `opt.gap`).
+    fn next_delivery(&self) -> Instant {
+        self.last_delivery.map_or(self.now, |last| last + self.parts.config.batch_gap)
+    }
+
+    /// Encodes the batch and hands every peer its share.
+    fn deliver(&mut self) {
+        if !self.batch.is_empty() {
+            self.last_delivery = Some(self.now);
+            self.batch.encode();
+            if self.batch.broadcasts() == 0 {
+                for (slot, marks) in self.batch.marked() {
+                    self.deliver_to(slot, Some(marks));
+                }
+            } else {
+                self.deliver_to_all();
+            }
+        }
+        self.batch.clear();
+        for slot in self.gone.drain(..) {
+            self.remotes.remove(slot);
+        }
+    }
+
+    fn deliver_to_all(&mut self) {
+        let mut marked = self.batch.marked().peekable();
+        for slot in 0..self.remotes.capacity() {
+            if self.remotes.contains(slot) {
+                let marks = marked.next_if(|(marked, _)| *marked == slot);
+                self.deliver_to(slot, marks.map(|(_, marks)| marks));
+            }
+        }
+    }
+
+    fn deliver_to(&mut self, slot: usize, marks: Option<Range<usize>>) {
+        let remote = &mut self.remotes[slot];
+        if !remote.is_open() {
+            return;
+        }
+        let pen = pen(&self.parts, self.now);
+        let copies = match marks {
+            None if !remote.is_link => {
+                remote.send(self.batch.shared(), Token(slot), &pen);
+                self.batch.broadcasts()
+            }
+            marks => {
+                let copies = self.batch.cut_for(marks.unwrap_or(0..0), remote.is_link);
+                if copies > 0 {
+                    remote.send(self.batch.cut(), Token(slot), &pen);
+                }
+                copies
+            }
+        };
+        self.parts.counters.add(Counter::CopiesOut, copies as u64);
+        self.has_trouble |= is_trouble(remote);
+    }
+
+    fn run_timers(&mut self) {
+        if self.drain.as_ref().is_some_and(|drain| drain.next_slice <= self.now) {
+            self.drain_slice();
+        }
+        if self.now < self.next_tick {
+            return;
+        }
+        self.next_tick = self.now + TICK;
+        while let Some((due_at, due)) = self.timers.take_due(self.now) {
+            match due {
+                Due::Heartbeat(peer) => self.heartbeat(peer, due_at),
+                Due::Ping(peer) => self.ping(peer),
+                Due::Pong(peer) => self.check_pong(peer),
+            }
+        }
+        if self.has_trouble {
+            self.look_at_trouble();
+        }
+    }
+
+    fn heartbeat(&mut self, peer: PeerId, due_at: Instant) {
+        if self.slot(peer).is_some() {
+            self.write_frame(peer, &Bytes::from_static(HEARTBEAT_FRAME));
+            self.timers.set(due_at, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
+        }
+    }
+
+    fn ping(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return };
+        let remote = &self.remotes[slot];
+        let Some(socket) = remote.socket() else { return };
+        socket.take_alive();
+        let ping = match remote.is_link {
+            true => frame::masked(Opcode::Ping, &[], rand::random()).into(),
+            false => frame::ping(b""),
+        };
+        self.write_frame(peer, &ping);
+        self.timers.set(self.now, self.parts.config.pong_timeout, Due::Pong(peer));
+    }
+
+    fn check_pong(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return };
+        let remote = &mut self.remotes[slot];
+        let Some(socket) = remote.socket() else { return };
+        if !socket.take_alive() {
+            return remote.hang_up(Ending::Silent);
+        }
+        if let Some(interval) = self.parts.config.ping_interval {
+            self.timers.set(self.now, interval, Due::Ping(peer));
+        }
+    }
+
+    /// Closes peers that are stuck for too long, and hangs up on those that do not take their
+    /// close frame.
+    fn look_at_trouble(&mut self) {
+        self.has_trouble = false;
+        let pen = pen(&self.parts, self.now);
+        let age = |since: Option<Instant>| {
+            since.map_or(Duration::ZERO, |since| self.now.duration_since(since))
+        };
+        for (slot, remote) in &mut self.remotes {
+            if age(remote.closing_since()) >= CLOSE_TIMEOUT {
+                remote.hang_up(Ending::Stalled);
+            } else if remote.is_open()
+                && age(remote.stuck_since()) >= self.parts.config.stall_timeout
+            {
+                remote.close_slow(Ending::Stalled, Token(slot), &pen);
+            }
+            self.has_trouble |= is_trouble(remote);
+        }
+    }
+
+    fn start_drain(&mut self, time: Duration) {
+        let slices = (time.as_millis() / DRAIN_SLICE.as_millis()).max(1) as usize;
+        let per_slice = self.remotes.len().div_ceil(slices);
+        self.drain = Some(Drain { ends: self.now + time, next_slice: self.now, per_slice });
+    }
+
+    fn drain_slice(&mut self) {
+        let Some(drain) = &mut self.drain else { return };
+        drain.next_slice = self.now + DRAIN_SLICE;
+        let pen = pen(&self.parts, self.now);
+        let open = self.remotes.iter_mut().filter(|(_, remote)| remote.is_open());
+        let open = open.filter(|(_, remote)| remote.socket().is_some());
+        for (slot, remote) in open.take(drain.per_slice.max(1)) {
+            let close = remote.close_frame(frame::CLOSE_RESTART, "the relay stops");
+            remote.socket().inspect(|socket| socket.end(Ending::Stopping));
+            remote.finish(close, Token(slot), &pen);
+            self.has_trouble = true;
+        }
+    }
+}
+
+/// What peers need to write; a function of parts, so that peers can be borrowed beside it.
+fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
+    Pen {
+        registry: parts.poll.registry(),
+        counters: &parts.counters,
+        now,
+        backlog_bytes_max: parts.config.backlog_bytes_max,
+    }
+}
+
+fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
+    if remote.is_open() && remote.socket().is_some() {
+        remote.send(&[Piece { bytes, ends_frame: true }], Token(slot), pen);
+    }
+}
+
+fn is_trouble(remote: &Remote) -> bool {
+    remote.stuck_since().is_some() || remote.closing_since().is_some()
+}
