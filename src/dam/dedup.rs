@@ -251,8 +251,8 @@ impl Dedup {
         answer
     }
 
-    /// Starts a new generation when the current one is [`GENERATION_MS`] old. To be called about
-    /// once a second, from any thread, with a clock that never goes back.
+    /// Starts a new generation when the current one is [`GENERATION_MS`] old. To be called at least
+    /// that often, from any thread, with a clock that never goes back.
     #[doc(alias = "drop")]
     pub fn expire(&self, now_ms: u64) {
         let Ok(mut rotated_ms) = self.rotated_ms.try_lock() else {

@@ -33,6 +33,7 @@ use super::socket::{Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::batch::{Ignored, Refusal};
+use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::{Dropped, Mesh, Peer, Route, Router};
 use crate::dam::peer::{Name, PeerId};
 use crate::metrics::{Counter, Counters};
@@ -58,7 +59,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often the memory of ids is aged.
-const AGEING_INTERVAL: Duration = Duration::from_secs(1);
+const AGEING_INTERVAL: Duration = Duration::from_millis(GENERATION_MS);
 
 /// Something other threads want of a reactor.
 pub enum Command {
@@ -191,7 +192,7 @@ impl Reactor {
             self.handshakes.next_due(),
             self.lingering.next_due(),
             self.accept_at,
-            self.age_at.filter(|_| !self.shared.mesh.dedup.is_empty()),
+            self.age_at,
             self.ends,
         ];
         let timeout = match until.into_iter().flatten().min() {

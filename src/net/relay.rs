@@ -44,7 +44,8 @@ pub struct Relay {
     shared: Arc<Shared>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
-    outbox: Mutex<Outbox>,
+    /// For what the relay itself has to tell its writers; gone when it is joined.
+    outbox: Mutex<Option<Outbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -99,7 +100,7 @@ impl Relay {
         }
         outbox.flush();
         let Starter { shared, metrics, threads, .. } = starter;
-        let (outbox, threads) = (Mutex::new(outbox), Mutex::new(threads));
+        let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
         Ok(Relay { address, metrics, shared, reactors, diallers, outbox, threads })
     }
 
@@ -130,12 +131,16 @@ impl Relay {
             reactor.send(Command::Stop(ends));
         }
         let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        outbox.push_to_all(Outbound::Drain(drain_time));
-        outbox.flush();
+        if let Some(outbox) = &mut *outbox {
+            outbox.push_to_all(Outbound::Drain(drain_time));
+            outbox.flush();
+        }
     }
 
     /// Waits until a relay that was [stopped](Self::stop) has ended.
     pub fn join(&self) {
+        // Writers end when nobody can send to them any more.
+        drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for thread in threads.drain(..) {
             if let Err(panic) = thread.join() {

@@ -134,6 +134,8 @@ impl Writer {
             }
             self.run_timers();
         }
+        // Reactors may still wait for room in the queue: let them end as well.
+        self.parts.queue.iter().for_each(drop);
     }
 
     fn is_done(&self) -> bool {
