@@ -1,0 +1,40 @@
+//! `dam/batch.rs`: a frame's text into messages. Beside it what a whole tree of values would cost
+//! (serde_json), and the lenient path, which a lone surrogate forces.
+
+mod common;
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use gunmetal::dam::batch::{Limits, Parser};
+
+fn bench(criterion: &mut Criterion) {
+    let lenient = common::put(1).replace("The quick", r"The \ud83d quick");
+    let frames = [
+        ("put", common::put(1)),
+        ("get", common::get(1)),
+        ("answer", common::answer(1)),
+        ("batch of 50", common::batch(50)),
+        ("64 KiB", common::large(64 * 1024)),
+        ("lenient put", lenient),
+    ];
+    let mut group = criterion.benchmark_group("batch");
+    for (name, text) in &frames {
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        let mut parser = Parser::new(Limits { message_units_max: 90_000_000, depth_max: 1_000 });
+        group.bench_function(*name, |bencher| {
+            bencher.iter(|| {
+                parser.hear(text.as_bytes(), &mut |heard| {
+                    black_box(&heard);
+                });
+            });
+        });
+        group.bench_function(format!("{name} by serde_json"), |bencher| {
+            bencher.iter(|| black_box(serde_json::from_str::<serde_json::Value>(text).is_ok()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,85 @@
+//! `dam/dedup.rs`: is an id new? Beside it a map under one lock.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use gunmetal::dam::dedup::{Dedup, Entry, Keys};
+
+fn keys() -> Keys {
+    Keys::new([7; 192])
+}
+
+fn filled(keys: &Keys, entries: u64) -> Dedup {
+    let dedup = Dedup::new(100_000_000);
+    for id in 0..entries {
+        dedup.first(keys.of(&id.to_le_bytes()), Entry::SEEN);
+    }
+    dedup
+}
+
+/// The time of `count` calls, spread over `threads`.
+fn on_threads(threads: u64, count: u64, call: impl Fn(u64) + Sync) -> Duration {
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let call = &call;
+            scope.spawn(move || (thread..count).step_by(threads as usize).for_each(call));
+        }
+    });
+    started.elapsed()
+}
+
+fn bench(criterion: &mut Criterion) {
+    let keys = keys();
+    let mut group = criterion.benchmark_group("dedup");
+    group.bench_function("key of 9 bytes", |bencher| {
+        bencher.iter(|| black_box(keys.of(black_box(b"abcdefghi"))));
+    });
+    for entries in [10_000, 1_000_000, 10_000_000] {
+        let dedup = filled(&keys, entries);
+        let known = |id: u64| keys.of(&(id % entries).to_le_bytes());
+        group.bench_function(BenchmarkId::new("duplicate", entries), |bencher| {
+            let mut id = 0;
+            bencher.iter(|| {
+                id += 7919;
+                assert!(!dedup.first(known(id), Entry::SEEN));
+            });
+        });
+        group.bench_function(BenchmarkId::new("new", entries), |bencher| {
+            let mut id = entries;
+            bencher.iter(|| {
+                id += 1;
+                assert!(dedup.first(keys.of(&id.to_le_bytes()), Entry::SEEN));
+            });
+        });
+    }
+    for threads in [1, 2, 8] {
+        let dedup = Dedup::new(100_000_000);
+        group.bench_function(BenchmarkId::new("new, on threads", threads), |bencher| {
+            let mut from = 0u64;
+            bencher.iter_custom(|count| {
+                from += count;
+                on_threads(threads, count, |id| {
+                    dedup.first(keys.of(&(from + id).to_le_bytes()), Entry::SEEN);
+                })
+            });
+        });
+        let map: Mutex<HashMap<[u8; 8], u64>> = Mutex::default();
+        group.bench_function(BenchmarkId::new("one lock, on threads", threads), |bencher| {
+            let mut from = 0u64;
+            bencher.iter_custom(|count| {
+                from += count;
+                on_threads(threads, count, |id| {
+                    map.lock().expect("no thread panics").insert((from + id).to_le_bytes(), id);
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
