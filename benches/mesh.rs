@@ -18,7 +18,7 @@ struct Relay {
 
 impl Relay {
     fn new() -> Self {
-        let mesh = Arc::new(Mesh::new(50_000_000, [7; 192], 1));
+        let mesh = Arc::new(Mesh::new(2_000_000, [7; 192], 1));
         let limits = Limits { message_units_max: 90_000_000, depth_max: 1_000 };
         let join = |n: u64| {
             let id = PeerId::new(n, 0);

@@ -148,11 +148,7 @@ impl Coalescer {
     }
 
     fn body(&self, message: MessageRef) -> (&Turn, &Body) {
-        let turn = &self.turns[message.turn as usize];
-        match &turn.items()[message.item as usize] {
-            Outbound::Broadcast(body, _) | Outbound::Send(_, body) => (turn, body),
-            other => unreachable!("only messages are added, not {other:?}"),
-        }
+        body(&self.turns, message)
     }
 
     fn len_of(&self, message: MessageRef) -> usize {
@@ -222,10 +218,8 @@ impl Coalescer {
 
     fn append_small(&mut self, index: usize) {
         let message = self.broadcasts[index].message;
-        let turn = &self.turns[message.turn as usize];
-        let Outbound::Broadcast(Body::Small(range), _) = &turn.items()[message.item as usize]
-        else {
-            unreachable!("a group holds small broadcast messages");
+        let (turn, Body::Small(range)) = body(&self.turns, message) else {
+            unreachable!("a group holds small messages");
         };
         self.buffer.extend_from_slice(turn.text(range));
     }
@@ -311,6 +305,14 @@ impl Coalescer {
         self.groups.clear();
         self.shared.clear();
         self.encoded = Bytes::new();
+    }
+}
+
+fn body(turns: &[Arc<Turn>], message: MessageRef) -> (&Turn, &Body) {
+    let turn = &turns[message.turn as usize];
+    match &turn.items()[message.item as usize] {
+        Outbound::Broadcast(body, _) | Outbound::Send(_, body) => (turn, body),
+        other => unreachable!("only messages are added, not {other:?}"),
     }
 }
 
