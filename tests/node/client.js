@@ -1,18 +1,31 @@
 // A Gun client driven by the tests: one JSON command per line on stdin, one JSON event per line on stdout.
 // Every event carries the number `n` of the command that caused it. It ends when its stdin ends.
 //
-// argv[2] = {"peers": [url], "full": false, "storage": false}
-//   full:    the package as `require('gun')` gives it on a server (AXE, radisk off) instead of the browser's part
-//   storage: Gun's localStorage layer (a plain object under node); it is what acknowledges puts in a browser
+// argv[2] = {"peers": [url], "kind": "browser" | "bare" | "server"}
+//   browser: what a page runs, with a localStorage that lives in memory. A nested put waits until some storage says that
+//            it does not know the node, so without a storage such a put may never leave.
+//   bare:    the same without a storage
+//   server:  what `require('gun')` gives under node: YSON, AXE, files in the working directory
 'use strict';
 const setup = JSON.parse(process.argv[2]);
 console.log = console.error; // Gun greets on stdout, which belongs to the protocol.
 
-const Gun = require(setup.full ? 'gun' : 'gun/gun');
-const options = { peers: setup.peers, axe: false, radisk: false, multicast: false, stats: false };
-if (!setup.storage) options.localStorage = false;
-if (!setup.full) options.WebSocket = require('ws');
+const options = { peers: setup.peers, multicast: false, stats: false };
+if (setup.kind === 'browser') pretendToBeABrowser();
+if (setup.kind !== 'server') options.WebSocket = require('ws');
+const Gun = require(setup.kind === 'server' ? 'gun' : 'gun/gun');
 const gun = Gun(options);
+
+// Gun uses localStorage only where there is a window.
+function pretendToBeABrowser() {
+  const items = new Map();
+  globalThis.window = globalThis;
+  globalThis.localStorage = {
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, text) => items.set(key, String(text)),
+    removeItem: (key) => items.delete(key),
+  };
+}
 
 const emit = (n, event) => process.stdout.write(JSON.stringify({ n, ...event }) + '\n');
 const chain = (path) => path.reduce((at, key) => at.get(key), gun);

@@ -86,24 +86,24 @@ impl Calls {
 }
 
 impl Gun {
-    /// A peer as a browser runs it, but without its storage: it knows what it hears and what it puts.
-    pub fn start(url: &str) -> Gun {
-        Gun::start_with(json!({"peers": [url]}))
+    /// A peer as a page runs it.
+    pub fn browser(url: &str) -> Gun {
+        Gun::start("browser", url)
     }
 
-    /// A peer with Gun's localStorage layer, which is what acknowledges puts.
-    pub fn start_with_storage(url: &str) -> Gun {
-        Gun::start_with(json!({"peers": [url], "storage": true}))
+    /// A peer as a page runs it, but without a storage: what it tells others is what it holds in memory.
+    pub fn bare(url: &str) -> Gun {
+        Gun::start("bare", url)
     }
 
-    /// A peer as `require('gun')` gives it under node: another JSON parser, and it dials when it first has to say something.
-    pub fn start_full(url: &str) -> Gun {
-        Gun::start_with(json!({"peers": [url], "full": true}))
+    /// A peer as `require('gun')` gives it under node. It dials when it first has to say something.
+    pub fn server(url: &str) -> Gun {
+        Gun::start("server", url)
     }
 
-    fn start_with(setup: Value) -> Gun {
+    fn start(kind: &str, url: &str) -> Gun {
         let node = node::ensure().expect("a test that starts a Gun peer asks for node first");
-        let (mut process, scratch) = node.run("Gun peer", "client.js", &setup);
+        let (mut process, scratch) = node.run(format!("{kind} peer"), "client.js", &json!({"kind": kind, "peers": [url]}));
         let events = Arc::default();
         file_events(process.stdout(), Arc::clone(&events));
         Gun { process, events, last: 0, _scratch: scratch }
