@@ -134,7 +134,14 @@ fn null_deletes() {
 #[test]
 fn text_of_every_script_arrives_unchanged() {
     let Some((_relay, mut alice, mut bob)) = pair() else { return };
-    let texts = ["ünïcödé ☃", "😀👩‍👩‍👧‍👦🇮🇸", "日本語 العربية עברית", "quote \" backslash \\ slash / \n\t\r\u{0}\u{1f}\u{7f}", "\u{2028}\u{2029}\u{feff}\u{ffff}", ""];
+    let texts = [
+        "ünïcödé ☃",
+        "😀👩‍👩‍👧‍👦🇮🇸",
+        "日本語 العربية עברית",
+        "quote \" backslash \\ slash / \n\t\r\u{0}\u{1f}\u{7f}",
+        "\u{2028}\u{2029}\u{feff}\u{ffff}",
+        "",
+    ];
     for (index, text) in texts.into_iter().enumerate() {
         let key = format!("key {index} é☃😀");
         let heard = bob.on(&["texts ☃", &key]);
@@ -146,7 +153,11 @@ fn text_of_every_script_arrives_unchanged() {
 #[test]
 fn half_an_emoji_arrives_as_half_an_emoji() {
     let Some((_relay, mut alice, mut bob)) = pair() else { return };
-    for (key, text) in [("high", r#""half \ud83d""#), ("low", r#""\ude00 half""#), ("swapped", r#""\ude00\ud83d""#)] {
+    for (key, text) in [
+        ("high", r#""half \ud83d""#),
+        ("low", r#""\ude00 half""#),
+        ("swapped", r#""\ude00\ud83d""#),
+    ] {
         let heard = bob.on(&["halves", key]);
         alice.put_text(&["halves", key], text);
         heard.expect_text(text);
@@ -156,13 +167,28 @@ fn half_an_emoji_arrives_as_half_an_emoji() {
 #[test]
 fn numbers_and_booleans_keep_their_type_and_value() {
     let Some((_relay, mut alice, mut bob)) = pair() else { return };
-    let values = ["0", "1", "-1.5", "1e-7", "1e+21", "9007199254740993", "5e-324", "1.7976931348623157e+308", "true", "false"];
+    let values = [
+        "0",
+        "1",
+        "-1.5",
+        "1e-7",
+        "1e+21",
+        "9007199254740993",
+        "5e-324",
+        "1.7976931348623157e+308",
+        "true",
+        "false",
+    ];
     for (index, value) in values.into_iter().enumerate() {
         let key = format!("key{index}");
         let heard = bob.on(&["values", &key]);
         alice.put_text(&["values", &key], value);
         let value: Value = serde_json::from_str(value).expect("JSON");
-        let number = |event: &Event| event.value().is_some_and(|heard| heard == value || (heard.is_number() && heard.as_f64() == value.as_f64()));
+        let number = |event: &Event| {
+            event.value().is_some_and(|heard| {
+                heard == value || (heard.is_number() && heard.as_f64() == value.as_f64())
+            })
+        };
         heard.find(number);
     }
 }
@@ -170,7 +196,10 @@ fn numbers_and_booleans_keep_their_type_and_value() {
 #[test]
 fn nested_objects_become_linked_nodes() {
     let Some((_relay, mut alice, mut bob)) = pair() else { return };
-    alice.put(&["company"], json!({"name": "Acme", "boss": {"name": "Ada", "pet": {"name": "Rex"}}}));
+    alice.put(
+        &["company"],
+        json!({"name": "Acme", "boss": {"name": "Ada", "pet": {"name": "Rex"}}}),
+    );
     bob.on(&["company", "boss", "pet", "name"]).expect(json!("Rex"));
     bob.on(&["company", "boss", "name"]).expect(json!("Ada"));
     bob.on(&["company", "name"]).expect(json!("Acme"));
@@ -207,7 +236,8 @@ fn two_hundred_puts_of_one_turn_all_arrive() {
     let Some((_relay, mut alice, mut bob)) = pair() else { return };
     let heard = bob.on(&["many"]);
     alice.puts(&["many"], 200);
-    let all: serde_json::Map<String, Value> = (0..200).map(|i| (format!("key{i}"), json!(i))).collect();
+    let all: serde_json::Map<String, Value> =
+        (0..200).map(|i| (format!("key{i}"), json!(i))).collect();
     heard.expect(Value::Object(all));
 }
 
@@ -224,7 +254,8 @@ fn a_large_text_arrives_live_and_on_request() {
 #[test]
 fn a_node_of_many_keys_is_read_whole() {
     let Some((relay, mut alice, mut bob)) = pair() else { return };
-    let node: serde_json::Map<String, Value> = (0..500).map(|i| (format!("field{i}"), json!(format!("value {i}")))).collect();
+    let node: serde_json::Map<String, Value> =
+        (0..500).map(|i| (format!("field{i}"), json!(format!("value {i}")))).collect();
     let heard = bob.on(&["wide"]);
     alice.put(&["wide"], Value::Object(node.clone()));
     heard.expect(Value::Object(node.clone()));
@@ -270,8 +301,14 @@ fn a_page_in_a_browser_and_a_node_peer_exchange_puts() {
     let from_the_page = peer.on(&["room", "page"]);
 
     let page = include_str!("node/page.html").to_owned();
-    let server = PageServer::start(Files::from([("/", ("text/html; charset=utf-8", page)), ("/gun.js", ("text/javascript", node.gun_js()))]));
-    let _browser = Browser::open(chromium, &format!("http://127.0.0.1:{}/?relay={}", server.port, relay.url()));
+    let server = PageServer::start(Files::from([
+        ("/", ("text/html; charset=utf-8", page)),
+        ("/gun.js", ("text/javascript", node.gun_js())),
+    ]));
+    let _browser = Browser::open(
+        chromium,
+        &format!("http://127.0.0.1:{}/?relay={}", server.port, relay.url()),
+    );
 
     from_the_page.expect(json!("the page says hello 😀"));
     assert_eq!(server.reported("read"), json!("Dune"), "the page reads what the node peer knows");

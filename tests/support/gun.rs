@@ -78,11 +78,17 @@ impl Calls {
 
     /// Waits for this value, given as compact JSON text.
     pub fn expect_text(&self, value: &str) {
-        let found = wait::poll(SOON, || self.all().iter().any(|event| event.has_value(value)).then_some(()));
+        let found = wait::poll(SOON, || {
+            self.all().iter().any(|event| event.has_value(value)).then_some(())
+        });
         let last = || self.all().last().map(|event| format!("{event:.500?}"));
-        assert!(found.is_some(), "waited {SOON:?} for {} to give {value:.500}, last was {:?}", self.what, last());
+        assert!(
+            found.is_some(),
+            "waited {SOON:?} for {} to give {value:.500}, last was {:?}",
+            self.what,
+            last()
+        );
     }
-
 }
 
 impl Gun {
@@ -103,7 +109,8 @@ impl Gun {
 
     fn start(kind: &str, url: &str) -> Gun {
         let node = node::ensure().expect("a test that starts a Gun peer asks for node first");
-        let (mut process, scratch) = node.run(format!("{kind} peer"), "client.js", &json!({"kind": kind, "peers": [url]}));
+        let (mut process, scratch) =
+            node.run(format!("{kind} peer"), "client.js", &json!({"kind": kind, "peers": [url]}));
         let events = Arc::default();
         file_events(process.stdout(), Arc::clone(&events));
         Gun { process, events, last: 0, _scratch: scratch }
@@ -184,7 +191,9 @@ type Events = Arc<Mutex<HashMap<u64, Vec<Event>>>>;
 fn file_events(stdout: impl Read + Send + 'static, events: Events) {
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            let event = Event(serde_json::from_str(&line).unwrap_or_else(|e| panic!("an event {line:.200}: {e}")));
+            let event = Event(
+                serde_json::from_str(&line).unwrap_or_else(|e| panic!("an event {line:.200}: {e}")),
+            );
             let number = event.field("n").and_then(|n| n.as_u64()).expect("an event has a number");
             events.lock().expect("events").entry(number).or_default().push(event);
         }

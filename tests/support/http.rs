@@ -39,7 +39,9 @@ impl PageServer {
     /// Waits for a report that has this field, and returns the field.
     pub fn reported(&self, field: &str) -> Value {
         let found = wait::poll(Duration::from_secs(60), || self.find(field));
-        found.unwrap_or_else(|| panic!("waited for the page to report {field}; it reported {:?}", self.all()))
+        found.unwrap_or_else(|| {
+            panic!("waited for the page to report {field}; it reported {:?}", self.all())
+        })
     }
 
     pub fn all(&self) -> Vec<Value> {
@@ -55,12 +57,17 @@ fn serve(mut stream: TcpStream, files: &Files, reports: &Mutex<Vec<Value>>) -> O
     stream.set_read_timeout(Some(SOON)).ok()?;
     let (path, body) = read_request(&stream)?;
     let answer = match files.get(path.as_str()) {
-        Some((kind, body)) => format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()),
+        Some((kind, body)) => format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ),
         None if path == "/report" => {
             reports.lock().expect("reports").extend(serde_json::from_slice(&body));
             "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_owned()
         }
-        None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+        None => {
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
+        }
     };
     stream.write_all(answer.as_bytes()).ok()
 }
@@ -108,8 +115,10 @@ impl Answer {
 pub fn request(mut stream: TcpStream, head: &[&str]) -> Answer {
     let text = format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n"));
     stream.write_all(text.as_bytes()).expect("send a request");
-    let answer = read_to_end(&mut stream, SOON).unwrap_or_else(|| panic!("waited {SOON:?} for the end of the answer to {head:?}"));
-    parse_answer(&String::from_utf8_lossy(&answer)).unwrap_or_else(|| panic!("no HTTP answer to {head:?}: {answer:?}"))
+    let answer = read_to_end(&mut stream, SOON)
+        .unwrap_or_else(|| panic!("waited {SOON:?} for the end of the answer to {head:?}"));
+    parse_answer(&String::from_utf8_lossy(&answer))
+        .unwrap_or_else(|| panic!("no HTTP answer to {head:?}: {answer:?}"))
 }
 
 pub fn get(stream: TcpStream, path: &str) -> Answer {
@@ -120,6 +129,9 @@ fn parse_answer(text: &str) -> Option<Answer> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
     Some(Answer { status, headers, body: body.to_owned() })
 }

@@ -21,7 +21,10 @@ pub struct Node {
 pub fn ensure() -> Option<&'static Node> {
     static NODE: OnceLock<Option<Node>> = OnceLock::new();
     NODE.get_or_init(|| {
-        let found = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
+        let found = Command::new("node")
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success());
         if !found {
             missing("node");
             return None;
@@ -40,7 +43,12 @@ pub fn missing(tool: &str) {
 
 impl Node {
     /// Runs `tests/node/<script>` with `setup` as its argument, in a working directory of its own.
-    pub fn run(&self, name: impl Into<String>, script: &str, setup: &serde_json::Value) -> (Process, Scratch) {
+    pub fn run(
+        &self,
+        name: impl Into<String>,
+        script: &str,
+        setup: &serde_json::Value,
+    ) -> (Process, Scratch) {
         let scratch = Scratch::new();
         let mut command = Command::new("node");
         command
@@ -55,7 +63,8 @@ impl Node {
 
     /// The text of `gun.js` as a browser loads it.
     pub fn gun_js(&self) -> String {
-        fs::read_to_string(self.packages.join("node_modules/gun/gun.js")).expect("gun.js of the package")
+        fs::read_to_string(self.packages.join("node_modules/gun/gun.js"))
+            .expect("gun.js of the package")
     }
 }
 
@@ -85,14 +94,16 @@ fn install() -> PathBuf {
     let guard = File::create(packages.join("lock")).expect("create the lock");
     guard.lock().expect("lock the package directory");
 
-    let wanted = fs::read_to_string(Path::new(SCRIPTS).join(LOCKFILE)).expect("the committed lockfile");
+    let wanted =
+        fs::read_to_string(Path::new(SCRIPTS).join(LOCKFILE)).expect("the committed lockfile");
     let complete = packages.join("complete");
     if fs::read_to_string(&complete).is_ok_and(|installed| installed == wanted) {
         return packages;
     }
     let _ = fs::remove_file(&complete);
     for file in ["package.json", LOCKFILE] {
-        fs::copy(Path::new(SCRIPTS).join(file), packages.join(file)).expect("copy the package list");
+        fs::copy(Path::new(SCRIPTS).join(file), packages.join(file))
+            .expect("copy the package list");
     }
     npm_ci(&packages);
     fs::write(&complete, wanted).expect("mark the installation complete");
@@ -101,7 +112,14 @@ fn install() -> PathBuf {
 
 fn npm_ci(packages: &Path) {
     let output = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=3", "--fetch-timeout=60000"])
+        .args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--fetch-retries=3",
+            "--fetch-timeout=60000",
+        ])
         .current_dir(packages)
         .output()
         .expect("run npm");

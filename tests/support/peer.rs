@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::{Error, HandshakeError, Message, WebSocket};
 
 use super::relay::Relay;
 use super::wait::SOON;
@@ -47,18 +47,25 @@ impl Peer {
     }
 
     pub fn connect_to(url: &str) -> Peer {
-        let address = url.trim_start_matches("ws://").split('/').next().expect("an address");
-        let stream = TcpStream::connect(address).expect("connect to the relay");
-        Peer::over(stream, url)
+        Peer::upgrade(url).unwrap_or_else(|e| panic!("connect to {url}: {e}"))
     }
 
-    /// Upgrades a connection that is already there.
-    pub fn over(stream: TcpStream, url: &str) -> Peer {
-        stream.set_nodelay(true).expect("TCP_NODELAY");
-        stream.set_read_timeout(Some(SOON)).expect("a read timeout");
+    /// `None` if the relay will not have it.
+    pub fn try_connect(url: &str) -> Option<Peer> {
+        Peer::upgrade(url).ok()
+    }
+
+    fn upgrade(url: &str) -> Result<Peer, Error> {
+        let address = url.trim_start_matches("ws://").split('/').next().expect("an address");
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SOON))?;
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let (socket, _) = tungstenite::client::client_with_config(url, stream, Some(config)).expect("upgrade to a WebSocket");
-        Peer { name: String::new(), socket, inbox: VecDeque::new() }
+        match tungstenite::client::client_with_config(url, stream, Some(config)) {
+            Ok((socket, _)) => Ok(Peer { name: String::new(), socket, inbox: VecDeque::new() }),
+            Err(HandshakeError::Failure(e)) => Err(e),
+            Err(HandshakeError::Interrupted(_)) => panic!("waited {SOON:?} for {url} to upgrade"),
+        }
     }
 
     /// Connects as the peer `name`, and is known to the relay by that name when this returns.
@@ -152,7 +159,8 @@ impl Peer {
 
     /// Whatever comes next, frame by frame.
     pub fn receive(&mut self) -> Incoming {
-        self.receive_within(SOON).unwrap_or_else(|| panic!("{} waited {SOON:?} for a frame", self.name))
+        self.receive_within(SOON)
+            .unwrap_or_else(|| panic!("{} waited {SOON:?} for a frame", self.name))
     }
 
     /// `None` if nothing comes in time.
@@ -193,8 +201,14 @@ impl Peer {
         self.tcp().set_read_timeout(Some(left)).expect("a read timeout");
         match self.socket.read() {
             Ok(message) => Some(incoming(message)),
-            Err(Error::Io(e)) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
-            Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_) | Error::Io(_)) => Some(Incoming::Ended),
+            Err(Error::Io(e))
+                if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+            {
+                None
+            }
+            Err(
+                Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_) | Error::Io(_),
+            ) => Some(Incoming::Ended),
             Err(e) => panic!("{} receives: {e}", self.name),
         }
     }
@@ -235,7 +249,9 @@ pub fn read_to_end(stream: &mut TcpStream, limit: Duration) -> Option<Vec<u8>> {
         match stream.read(&mut part) {
             Ok(0) => return Some(all),
             Ok(count) => all.extend_from_slice(&part[..count]),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return None;
+            }
             Err(_) => return Some(all),
         }
     }

@@ -19,8 +19,13 @@ impl Process {
     /// Starts `command` in a process group of its own, with stdin and stdout piped and stderr collected.
     pub fn spawn(name: impl Into<String>, command: &mut Command) -> Process {
         let name = name.into();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("start {name} ({command:?}): {e}"));
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        let mut child =
+            command.spawn().unwrap_or_else(|e| panic!("start {name} ({command:?}): {e}"));
         let log = Arc::default();
         collect(child.stderr.take().expect("piped"), Arc::clone(&log));
         Process { name, child, log }
@@ -90,7 +95,8 @@ impl Drop for Process {
 
 // The standard library sends no signal but SIGKILL.
 fn kill(signal: &str, target: &str) {
-    let status = Command::new("kill").args(["-s", signal, "--", target]).stderr(Stdio::null()).status();
+    let status =
+        Command::new("kill").args(["-s", signal, "--", target]).stderr(Stdio::null()).status();
     assert!(status.is_ok(), "run kill: {status:?}");
 }
 

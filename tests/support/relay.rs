@@ -104,7 +104,8 @@ impl Setup {
     }
 
     fn spawn_package(&self) -> (Process, Scratch) {
-        let node = node::ensure().expect("a test that starts a relay of the package asks for node first");
+        let node =
+            node::ensure().expect("a test that starts a relay of the package asks for node first");
         let setup = json!({
             "kind": self.kind.name(),
             "port": self.port,
@@ -173,11 +174,13 @@ pub struct Port {
 
 impl Port {
     pub fn reserve() -> Port {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        let socket =
+            Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("a socket");
         socket.set_reuse_address(true).expect("SO_REUSEADDR");
         socket.set_reuse_port(true).expect("SO_REUSEPORT");
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("bind any port");
-        let address = socket.local_addr().expect("an address").as_socket().expect("an IPv4 address");
+        let address =
+            socket.local_addr().expect("an address").as_socket().expect("an IPv4 address");
         Port { number: address.port(), _bound: socket }
     }
 

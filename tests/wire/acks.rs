@@ -137,7 +137,8 @@ fn an_answer_with_a_question_in_it_is_an_answer() {
 #[test]
 fn a_falsy_at_makes_no_answer() {
     let (_relay, [mut a, mut b, _c]) = trio();
-    for (id, at) in [("m1", json!("")), ("m2", json!(0)), ("m3", json!(null)), ("m4", json!(false))] {
+    for (id, at) in [("m1", json!("")), ("m2", json!(0)), ("m3", json!(null)), ("m4", json!(false))]
+    {
         a.say(json!({"#": id, "@": at}));
         assert_eq!(b.hear()["#"], id);
     }
@@ -151,7 +152,10 @@ fn the_skip_list_of_an_answer_is_obeyed_and_kept() {
     b.say(json!({"#": "k1", "@": "g1", "put": {"x": 1}, "><": "XXXXXXXXX,AAAAAAAAA"}));
     b.say(json!({"#": "k2", "@": "g1", "put": {"x": 2}, "><": "XXXXXXXXX,CCCCCCCCC"}));
     let heard = heard_of(&mut a, &mut b);
-    assert_eq!(heard, [json!({"#": "k2", "@": "g1", "put": {"x": 2}, "><": "XXXXXXXXX,CCCCCCCCC"})]);
+    assert_eq!(
+        heard,
+        [json!({"#": "k2", "@": "g1", "put": {"x": 2}, "><": "XXXXXXXXX,CCCCCCCCC"})]
+    );
 }
 
 #[test]

@@ -14,7 +14,8 @@ const ALL: &str = "AAAAAAAAA,BBBBBBBBB,CCCCCCCCC";
 #[test]
 fn a_message_goes_to_all_but_its_source() {
     let (_relay, [mut a, mut b, mut c]) = trio();
-    let put = json!({"#": "put1", "put": {"mark": {"_": {"#": "mark", ">": {"age": 1}}, "age": 23}}});
+    let put =
+        json!({"#": "put1", "put": {"mark": {"_": {"#": "mark", ">": {"age": 1}}, "age": 23}}});
     let get = json!({"#": "get1", "get": {"#": "mark", ".": "age"}});
     let plain = json!({"#": "plain1", "ok": {"rtc": {"id": "AAAAAAAAA"}}});
     for message in [put, get, plain] {
@@ -72,7 +73,13 @@ fn peers_named_in_the_skip_list_are_skipped() {
 #[test]
 fn names_in_the_skip_list_are_whole_names() {
     let (_relay, [mut a, mut b, _c]) = trio();
-    for (id, skip) in [("m1", " BBBBBBBBB"), ("m2", "BBBBBBBB"), ("m3", "BBBBBBBBBB"), ("m4", "bbbbbbbbb"), ("m5", "")] {
+    for (id, skip) in [
+        ("m1", " BBBBBBBBB"),
+        ("m2", "BBBBBBBB"),
+        ("m3", "BBBBBBBBBB"),
+        ("m4", "bbbbbbbbb"),
+        ("m5", ""),
+    ] {
         a.say(json!({"#": id, "><": skip}));
     }
     assert_eq!(ids(&heard_of(&mut b, &mut a)), ["m1", "m2", "m3", "m4", "m5"]);
@@ -90,7 +97,12 @@ fn the_skip_list_is_read_for_99_characters() {
 #[test]
 fn a_skip_list_that_is_no_text_is_ignored() {
     let (_relay, [mut a, mut b, _c]) = trio();
-    for (id, skip) in [("m1", json!(["BBBBBBBBB"])), ("m2", json!({"BBBBBBBBB": 1})), ("m3", json!(5)), ("m4", json!(null))] {
+    for (id, skip) in [
+        ("m1", json!(["BBBBBBBBB"])),
+        ("m2", json!({"BBBBBBBBB": 1})),
+        ("m3", json!(5)),
+        ("m4", json!(null)),
+    ] {
         a.say(json!({"#": id, "><": skip}));
         assert_eq!(b.hear(), json!({"#": id, "><": ALL}));
     }
@@ -104,7 +116,11 @@ fn a_peer_is_skipped_by_its_internal_name_too() {
     a.say(json!({"#": "m1"}));
     assert_eq!(late.hear()["#"], "m1");
     let skip = b.hear()["><"].as_str().expect("text").to_owned();
-    let internal = skip.strip_prefix(ALL).and_then(|rest| rest.strip_prefix(',')).expect("a fourth name").to_owned();
+    let internal = skip
+        .strip_prefix(ALL)
+        .and_then(|rest| rest.strip_prefix(','))
+        .expect("a fourth name")
+        .to_owned();
     c.hear();
 
     late.say(json!({"dam": "?", "pid": "DDDDDDDDD", "#": "h1"}));
@@ -163,7 +179,10 @@ fn ten_thousand_messages_keep_their_order() {
         for receiver in [&mut b, &mut c] {
             scope.spawn(move || {
                 for at in 0..COUNT {
-                    assert_eq!(without_skip(receiver.hear()), json!({"#": id(at), "put": {"n": at}}));
+                    assert_eq!(
+                        without_skip(receiver.hear()),
+                        json!({"#": id(at), "put": {"n": at}})
+                    );
                 }
             });
         }
@@ -178,7 +197,9 @@ fn sources_do_not_disturb_each_other() {
         for source in [&mut a, &mut b] {
             scope.spawn(move || {
                 for at in 0..COUNT {
-                    source.say(json!({"#": format!("{}{at}", source.name), "from": source.name, "at": at}));
+                    source.say(
+                        json!({"#": format!("{}{at}", source.name), "from": source.name, "at": at}),
+                    );
                 }
             });
         }

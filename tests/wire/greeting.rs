@@ -35,10 +35,15 @@ fn a_question_is_answered() {
     let relay = Relay::start(&[]);
     let mut peer = Peer::connect(&relay);
     let greeting = peer.hear();
-    for question in [json!({"dam": "?", "pid": "PPPPPPPPP", "#": "q1"}), json!({"dam": "?", "#": "q2"})] {
+    for question in
+        [json!({"dam": "?", "pid": "PPPPPPPPP", "#": "q1"}), json!({"dam": "?", "#": "q2"})]
+    {
         peer.say(question.clone());
         let answer = peer.hear();
-        assert_eq!((&answer["dam"], &answer["pid"], &answer["@"]), (&json!("?"), &greeting["pid"], &question["#"]));
+        assert_eq!(
+            (&answer["dam"], &answer["pid"], &answer["@"]),
+            (&json!("?"), &greeting["pid"], &question["#"])
+        );
         assert!(answer["#"].is_string() && answer["#"] != greeting["#"], "{answer}");
     }
 }

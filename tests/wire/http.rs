@@ -32,7 +32,9 @@ fn read_head(stream: &mut std::net::TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap_or_else(|e| panic!("{e} after {}", String::from_utf8_lossy(&head)));
+        stream
+            .read_exact(&mut byte)
+            .unwrap_or_else(|e| panic!("{e} after {}", String::from_utf8_lossy(&head)));
         head.push(byte[0]);
     }
     String::from_utf8(head).expect("a head of text")
@@ -40,7 +42,9 @@ fn read_head(stream: &mut std::net::TcpStream) -> String {
 
 fn with(changed: &[&'static str]) -> Vec<&'static str> {
     let name = |header: &str| header.split(':').next().expect("a name").to_owned();
-    let kept = UPGRADE.into_iter().filter(|header| !changed.iter().any(|other| name(other) == name(header)));
+    let kept = UPGRADE
+        .into_iter()
+        .filter(|header| !changed.iter().any(|other| name(other) == name(header)));
     kept.chain(changed.iter().copied()).collect()
 }
 
@@ -56,44 +60,76 @@ fn gun_is_at_its_path_whatever_the_query() {
 #[test]
 fn the_accept_key_is_right_and_nothing_is_negotiated() {
     let relay = Relay::start(&[]);
-    let head = upgrade(&relay, "GET /gun HTTP/1.1", &with(&["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits", "Origin: https://anywhere.example"]));
+    let head = upgrade(
+        &relay,
+        "GET /gun HTTP/1.1",
+        &with(&[
+            "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+            "Origin: https://anywhere.example",
+        ]),
+    );
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     let lower = head.to_lowercase();
     assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-    assert!(lower.contains("\r\nupgrade: websocket\r\n") && lower.contains("\r\nconnection: upgrade\r\n"), "{head}");
-    assert!(!lower.contains("sec-websocket-extensions") && !lower.contains("sec-websocket-protocol"), "{head}");
+    assert!(
+        lower.contains("\r\nupgrade: websocket\r\n")
+            && lower.contains("\r\nconnection: upgrade\r\n"),
+        "{head}"
+    );
+    assert!(
+        !lower.contains("sec-websocket-extensions") && !lower.contains("sec-websocket-protocol"),
+        "{head}"
+    );
 }
 
 #[test]
 fn the_first_subprotocol_is_accepted() {
     let relay = Relay::start(&[]);
-    let head = upgrade(&relay, "GET /gun HTTP/1.1", &with(&["Sec-WebSocket-Protocol: first, second"]));
+    let head =
+        upgrade(&relay, "GET /gun HTTP/1.1", &with(&["Sec-WebSocket-Protocol: first, second"]));
     assert!(head.to_lowercase().contains("\r\nsec-websocket-protocol: first\r\n"), "{head}");
 }
 
 #[test]
 fn upgrade_headers_in_any_case_and_the_old_version_are_fine() {
     let relay = Relay::start(&[]);
-    for changed in ["Upgrade: WebSocket", "Sec-WebSocket-Version: 8", "Connection: keep-alive, Upgrade"] {
-        assert!(upgrade(&relay, "GET /gun HTTP/1.1", &with(&[changed])).starts_with("HTTP/1.1 101 "), "{changed}");
+    for changed in
+        ["Upgrade: WebSocket", "Sec-WebSocket-Version: 8", "Connection: keep-alive, Upgrade"]
+    {
+        assert!(
+            upgrade(&relay, "GET /gun HTTP/1.1", &with(&[changed])).starts_with("HTTP/1.1 101 "),
+            "{changed}"
+        );
     }
 }
 
 #[test]
 fn a_bad_upgrade_is_refused() {
     let relay = Relay::start(&[]);
-    for changed in ["Sec-WebSocket-Version: 12", "Sec-WebSocket-Key: short", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==x"] {
-        assert!(upgrade(&relay, "GET /gun HTTP/1.1", &with(&[changed])).starts_with("HTTP/1.1 400 "), "{changed}");
+    for changed in [
+        "Sec-WebSocket-Version: 12",
+        "Sec-WebSocket-Key: short",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==x",
+    ] {
+        assert!(
+            upgrade(&relay, "GET /gun HTTP/1.1", &with(&[changed])).starts_with("HTTP/1.1 400 "),
+            "{changed}"
+        );
     }
-    let without_key: Vec<_> = UPGRADE.into_iter().filter(|header| !header.contains("Key")).collect();
+    let without_key: Vec<_> =
+        UPGRADE.into_iter().filter(|header| !header.contains("Key")).collect();
     assert!(upgrade(&relay, "GET /gun HTTP/1.1", &without_key).starts_with("HTTP/1.1 400 "));
-    assert!(!upgrade(&relay, "POST /gun HTTP/1.1", &with(&["Content-Length: 0"])).starts_with("HTTP/1.1 101 "));
+    assert!(
+        !upgrade(&relay, "POST /gun HTTP/1.1", &with(&["Content-Length: 0"]))
+            .starts_with("HTTP/1.1 101 ")
+    );
 }
 
 #[test]
 fn other_paths_are_refused() {
     let relay = Relay::start(&[]);
-    let status = if Kind::under_test() == Kind::Gunmetal { "HTTP/1.1 404 " } else { "HTTP/1.1 400 " };
+    let status =
+        if Kind::under_test() == Kind::Gunmetal { "HTTP/1.1 404 " } else { "HTTP/1.1 400 " };
     for path in ["/", "/gun/", "/gunx", "/GUN", "/x/gun", "/%67un"] {
         let head = upgrade(&relay, &format!("GET {path} HTTP/1.1"), &UPGRADE);
         assert!(head.starts_with(status), "{path}: {head}");
@@ -134,7 +170,9 @@ fn a_handshake_that_stops_in_the_middle_is_ended_after_five_seconds() {
     }
     let relay = Relay::start(&[]);
     let (mut silent, mut halfway) = (relay.connect(), relay.connect());
-    halfway.write_all(b"GET /gun HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: webso").expect("send half a request");
+    halfway
+        .write_all(b"GET /gun HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: webso")
+        .expect("send half a request");
     let start = Instant::now();
     let limit = Duration::from_secs(15);
     let answer = read_to_end(&mut halfway, limit).expect("half a handshake is ended");
@@ -195,7 +233,12 @@ fn health_is_told_to_whoever_asks() {
 #[test]
 fn a_page_from_elsewhere_may_ask() {
     let Some(relay) = gunmetal() else { return };
-    let preflight = ["OPTIONS / HTTP/1.1", "Host: 127.0.0.1", "Origin: https://anywhere.example", "Access-Control-Request-Method: GET"];
+    let preflight = [
+        "OPTIONS / HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Origin: https://anywhere.example",
+        "Access-Control-Request-Method: GET",
+    ];
     let answer = request(relay.connect(), &preflight);
     assert_eq!(answer.status, 204);
     assert_any_origin(&answer);
@@ -208,12 +251,21 @@ fn unknown_paths_and_methods_and_garbage_are_told_so() {
     assert_eq!(get(relay.connect(), "/nothing/here").status, 404);
     assert_eq!(request(relay.connect(), &["DELETE /gun HTTP/1.1", "Host: 127.0.0.1"]).status, 405);
     let mut stream = relay.connect();
-    stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS, or anything\r\n\r\n").expect("send garbage");
+    stream
+        .write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS, or anything\r\n\r\n")
+        .expect("send garbage");
     let answer = read_to_end(&mut stream, Duration::from_secs(15)).expect("garbage is ended");
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 400 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     let mut stream = relay.connect();
     let long = format!("GET /gun HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let _ = stream.write_all(long.as_bytes()); // It may be cut off before all is sent.
-    assert!(read_to_end(&mut stream, Duration::from_secs(15)).is_some(), "an endless head is ended");
+    assert!(
+        read_to_end(&mut stream, Duration::from_secs(15)).is_some(),
+        "an endless head is ended"
+    );
     assert_eq!(Peer::join(&relay, "AAAAAAAAA").fence(), NOTHING);
 }

@@ -82,7 +82,10 @@ fn a_port_in_use_is_an_error_that_names_it() {
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind any port");
     let address = taken.local_addr().expect("an address").to_string();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gunmetal")).args(["--listen", &address]).output().expect("run gunmetal");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gunmetal"))
+        .args(["--listen", &address])
+        .output()
+        .expect("run gunmetal");
     assert!(!output.status.success());
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains(&address), "{message}");

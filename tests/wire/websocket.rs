@@ -93,7 +93,9 @@ fn a_frame_may_come_byte_by_byte_and_many_in_one_segment() {
     for byte in client_frame(FIN_TEXT, br##"{"#":"slow"}"##) {
         a.send_raw(&[byte]);
     }
-    let many: Vec<u8> = (0..100).flat_map(|i| client_frame(FIN_TEXT, json!({"#": format!("m{i}")}).to_string().as_bytes())).collect();
+    let many: Vec<u8> = (0..100)
+        .flat_map(|i| client_frame(FIN_TEXT, json!({"#": format!("m{i}")}).to_string().as_bytes()))
+        .collect();
     a.send_raw(&many);
     let heard = heard_of(&mut b, &mut a);
     assert_eq!(ids(&heard)[..2], ["slow", "m0"]);
@@ -127,16 +129,26 @@ fn reserved_opcodes_and_bits_are_protocol_errors() {
 
 #[test]
 fn fragments_out_of_turn_are_protocol_errors() {
-    assert_eq!(close_code_after(&client_frame(FIN_CONTINUATION, b"{}")), Some(1002), "nothing to continue");
+    assert_eq!(
+        close_code_after(&client_frame(FIN_CONTINUATION, b"{}")),
+        Some(1002),
+        "nothing to continue"
+    );
     let interrupted = [client_frame(TEXT, b"{"), client_frame(FIN_TEXT, b"{}")].concat();
     assert_eq!(close_code_after(&interrupted), Some(1002), "a message inside of a message");
     assert_eq!(close_code_after(&client_frame(0x09, b"ping")), Some(1002), "a ping in fragments");
-    assert_eq!(close_code_after(&client_frame(0x89, &[0; 126])), Some(1002), "a ping that is too long");
+    assert_eq!(
+        close_code_after(&client_frame(0x89, &[0; 126])),
+        Some(1002),
+        "a ping that is too long"
+    );
 }
 
 #[test]
 fn text_that_is_not_utf8_is_an_error() {
-    for payload in [&b"{\"#\":\"\xff\"}"[..], b"{\"\xc3(\":1}", b"\xed\xa0\xbd", b"\xc0\x80", b"{\xe2\x98"] {
+    for payload in
+        [&b"{\"#\":\"\xff\"}"[..], b"{\"\xc3(\":1}", b"\xed\xa0\xbd", b"\xc0\x80", b"{\xe2\x98"]
+    {
         assert_eq!(close_code_after(&client_frame(FIN_TEXT, payload)), Some(1007), "{payload:x?}");
     }
 }
@@ -164,7 +176,10 @@ fn fragments_that_add_up_beyond_every_limit_are_too_big() {
         let _ = stream.write_all(&client_frame(TEXT, &part));
         while stream.write_all(&client_frame(CONTINUATION, &part)).is_ok() {}
     });
-    assert!(matches!(peer.close_code(), Some(1009) | None), "it is closed, by a code that may be lost in a reset");
+    assert!(
+        matches!(peer.close_code(), Some(1009) | None),
+        "it is closed, by a code that may be lost in a reset"
+    );
     peer.vanish();
     writer.join().expect("the writer ends");
 }
