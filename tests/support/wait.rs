@@ -29,3 +29,22 @@ pub fn poll<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<
         thread::sleep(PAUSE);
     }
 }
+
+/// Waits until `probe` gives the same for as long as `rest`, which has to happen within `limit`.
+pub fn until_at_rest<T: PartialEq + std::fmt::Debug>(
+    rest: Duration,
+    limit: Duration,
+    what: impl Display,
+    mut probe: impl FnMut() -> T,
+) {
+    let start = Instant::now();
+    let (mut last, mut since) = (probe(), Instant::now());
+    while since.elapsed() < rest {
+        assert!(start.elapsed() < limit, "waited {limit:?} for {what} to rest, now at {last:?}");
+        thread::sleep(PAUSE);
+        let now = probe();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+}

@@ -163,7 +163,7 @@ fn two_thousand_connections_come_and_go() {
 
 // Some only connect, some say something, and they leave in every way there is.
 fn come_and_go(relay: &Relay, way: usize) {
-    if way % 5 == 0 {
+    if way.is_multiple_of(5) {
         drop(relay.connect());
         return;
     }
