@@ -24,8 +24,10 @@ use support::relay::{Kind, Port, Relay, Setup};
 use support::tap::Tap;
 use support::wait;
 
-/// How long nothing may pass between relays for them to be at rest.
+/// How long nothing may pass between relays for them to be at rest: longer than the 2 s of a redial.
 const REST: Duration = Duration::from_secs(3);
+/// The same between two steps of a test: longer than a stock relay takes to store and acknowledge.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Relays, and a tapped link from `links[i].0` to `links[i].1` for each of `links`.
 struct Net {
@@ -77,7 +79,7 @@ impl Net {
             self.links.iter().all(|link| self.is_linked(*link)).then_some(())
         });
         assert!(found.is_some(), "waited for the links {:?}, open: {states:?}", self.links);
-        self.wait_for_rest();
+        self.wait_for_rest(PAUSE);
     }
 
     fn is_linked(&self, (from, to): (usize, usize)) -> bool {
@@ -87,11 +89,13 @@ impl Net {
         is_open((from, to)) || self.has_axe && is_open((to, from))
     }
 
-    /// Waits until nothing passes between the relays any more.
-    fn wait_for_rest(&self) {
-        let counts =
-            || self.taps.iter().map(|tap| (tap.texts().len(), tap.dialled())).collect::<Vec<_>>();
-        wait::until_at_rest(REST, Duration::from_secs(30), "the links (frames, dials)", counts);
+    /// Waits until nothing has passed between the relays for so long, and no relay was dialled.
+    fn wait_for_rest(&self, rest: Duration) {
+        let counts = || {
+            let count = |tap: &Tap| (tap.texts().len(), tap.dialled());
+            self.taps.iter().map(count).collect::<Vec<_>>()
+        };
+        wait::until_at_rest(rest, 10 * REST, "the links (frames, dials)", counts);
     }
 
     /// A raw peer at each relay, all known by name.
@@ -126,9 +130,19 @@ fn exchange(net: &Net, peers: &mut [Peer]) {
             said.extend([put_id, get_id, plain_id].map(|id| (id, index)));
         }
     }
-    net.wait_for_rest();
+    let mut heard: Vec<Vec<Value>> = vec![Vec::new(); peers.len()];
     for (index, peer) in peers.iter_mut().enumerate() {
-        let heard = peer.fence();
+        let expected = said.iter().filter(|(_, source)| **source != index).count();
+        while heard[index].iter().filter(|message| said_by(&said, message).is_some()).count()
+            < expected
+        {
+            heard[index].push(peer.hear());
+        }
+    }
+    net.wait_for_rest(PAUSE);
+    for (index, peer) in peers.iter_mut().enumerate() {
+        heard[index].extend(peer.fence());
+        let heard = &heard[index];
         for (id, source) in &said {
             let times = heard.iter().filter(|message| message["#"] == id.as_str()).count();
             assert_eq!(times, usize::from(*source != index), "{id} heard at relay {index}");
@@ -138,6 +152,10 @@ fn exchange(net: &Net, peers: &mut [Peer]) {
             assert_eq!(said.get(asked), Some(&index), "answers come to the asker only: {message}");
         }
     }
+}
+
+fn said_by(said: &BTreeMap<String, usize>, message: &Value) -> Option<usize> {
+    said.get(message["#"].as_str()?).copied()
 }
 
 /// Everybody asks, and everybody else answers over all relays between: each answer comes once, to the asker alone.
@@ -157,7 +175,7 @@ fn ask_and_answer(net: &Net, peers: &mut [Peer]) {
             answers.push((asker, answer));
         }
     }
-    net.wait_for_rest();
+    net.wait_for_rest(PAUSE);
     for (index, peer) in peers.iter_mut().enumerate() {
         heard[index].extend(peer.fence());
         for (asker, answer) in &answers {
@@ -177,17 +195,25 @@ fn hear_until(peer: &mut Peer, id: &str, heard: &mut Vec<Value>) {
 /// What must hold in every network, before and after each of its relays was away.
 fn assert_works_and_heals(mut net: Net) {
     let mut peers = net.peers();
-    net.wait_for_rest();
     exchange(&net, &mut peers);
     ask_and_answer(&net, &mut peers);
+    assert_at_rest(&net, &mut peers);
     for index in 0..net.relays.len() {
         drop(peers);
         net.restart(index);
         peers = net.peers();
-        net.wait_for_rest();
         exchange(&net, &mut peers);
     }
     ask_and_answer(&net, &mut peers);
+    assert_at_rest(&net, &mut peers);
+}
+
+/// Nothing passes any more, neither between the relays nor to their peers.
+fn assert_at_rest(net: &Net, peers: &mut [Peer]) {
+    net.wait_for_rest(REST);
+    for peer in peers {
+        assert_eq!(peer.fence(), [Value::Null; 0], "at {}", peer.name);
+    }
 }
 
 /// The relay under test, unless the package that the other relays come from cannot be had.
@@ -257,13 +283,13 @@ fn meet(net: &Net, room: &str) {
             call.expect(Value::Object(expected.clone()));
         }
     }
-    net.wait_for_rest();
+    net.wait_for_rest(REST);
     for relay in &net.relays {
         let mut late = Gun::browser(&relay.url());
         late.connected();
         late.on(&[room]).expect(Value::Object(expected.clone()));
     }
-    net.wait_for_rest();
+    net.wait_for_rest(REST);
 }
 
 #[test]
