@@ -98,10 +98,12 @@ impl Net {
         wait::until_at_rest(rest, 10 * REST, "the links (frames, dials)", counts);
     }
 
-    /// A raw peer at each relay, all known by name.
+    /// Raw peers, known by name: one at each relay that asks and answers, then one at each that stands by.
     fn peers(&self) -> Vec<Peer> {
-        let join = |(index, relay)| Peer::join(relay, &format!("at-relay{index}"));
-        self.relays.iter().enumerate().map(join).collect()
+        let names = ["speaker", "witness"].into_iter();
+        let seats =
+            names.flat_map(|name| self.relays.iter().enumerate().map(move |seat| (name, seat)));
+        seats.map(|(name, (index, relay))| Peer::join(relay, &format!("{name}{index}"))).collect()
     }
 
     fn restart(&mut self, index: usize) {
@@ -145,7 +147,7 @@ fn exchange(net: &Net, peers: &mut [Peer]) {
         let heard = &heard[index];
         for (id, source) in &said {
             let times = heard.iter().filter(|message| message["#"] == id.as_str()).count();
-            assert_eq!(times, usize::from(*source != index), "{id} heard at relay {index}");
+            assert_eq!(times, usize::from(*source != index), "{id} heard by {}", peer.name);
         }
         for message in heard.iter().filter(|message| !message["@"].is_null()) {
             let asked = message["@"].as_str().expect("an answer to some id");
@@ -158,12 +160,13 @@ fn said_by(said: &BTreeMap<String, usize>, message: &Value) -> Option<usize> {
     said.get(message["#"].as_str()?).copied()
 }
 
-/// Everybody asks, and everybody else answers over all relays between: each answer comes once, to the asker alone.
+/// At every relay somebody asks, and somebody at every other relay answers: each answer comes once, to the asker alone.
 fn ask_and_answer(net: &Net, peers: &mut [Peer]) {
     let mut heard: Vec<Vec<Value>> = vec![Vec::new(); peers.len()];
     let mut answers = Vec::new();
-    for asker in 0..peers.len() {
-        for answerer in (0..peers.len()).filter(|answerer| *answerer != asker) {
+    let speakers = net.relays.len();
+    for asker in 0..speakers {
+        for answerer in (0..speakers).filter(|answerer| *answerer != asker) {
             let (question, answer) = (unique("question"), unique("answer"));
             peers[asker].say(json!({"#": question, "get": {"#": unique("soul")}}));
             hear_until(&mut peers[answerer], &question, &mut heard[answerer]);
@@ -181,7 +184,7 @@ fn ask_and_answer(net: &Net, peers: &mut [Peer]) {
         for (asker, answer) in &answers {
             let times =
                 heard[index].iter().filter(|message| message["#"] == answer.as_str()).count();
-            assert_eq!(times, usize::from(*asker == index), "{answer} heard at relay {index}");
+            assert_eq!(times, usize::from(*asker == index), "{answer} heard by {}", peer.name);
         }
     }
 }
@@ -283,7 +286,7 @@ fn meet(net: &Net, room: &str) {
             call.expect(Value::Object(expected.clone()));
         }
     }
-    net.wait_for_rest(REST);
+    net.wait_for_rest(PAUSE);
     for relay in &net.relays {
         let mut late = Gun::browser(&relay.url());
         late.connected();
@@ -303,13 +306,17 @@ fn a_chain_carries_answers_back_to_the_asker_alone() {
 
 #[test]
 fn a_relay_that_lists_itself_delivers_once() {
-    let port = Port::reserve();
-    let relay = Setup::new(Kind::under_test()).port(&port).peer(port.url()).start();
+    let (port, tap) = (Port::reserve(), Tap::start());
+    tap.lead_to(port.number);
+    let relay = Setup::new(Kind::under_test()).port(&port).peer(tap.url()).start();
     let (mut a, mut b) = (Peer::join(&relay, "AAAAAAAAA"), Peer::join(&relay, "BBBBBBBBB"));
+    wait::until("the relay to greet itself", || (!tap.texts().is_empty()).then_some(()));
     for turn in 0..20 {
         a.say(json!({"#": format!("m{turn}")}));
         assert_eq!(b.hear()["#"], format!("m{turn}"));
     }
+    let counts = || (tap.texts().len(), tap.dialled());
+    wait::until_at_rest(REST, 10 * REST, "the link (frames, dials)", counts);
     a.say(json!({"#": "last"}));
     assert_eq!(b.heard_before("last"), [Value::Null; 0]);
     assert_eq!(a.fence(), [Value::Null; 0]);
