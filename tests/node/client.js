@@ -29,7 +29,6 @@ function pretendToBeABrowser() {
 
 const emit = (n, event) => process.stdout.write(JSON.stringify({ n, ...event }) + '\n');
 const chain = (path) => path.reduce((at, key) => at.get(key), gun);
-const listening = new Map();
 
 // Data as an application sees it, without Gun's metadata. `undefined` (nothing known) leaves no "value" in the event.
 function plain(data) {
@@ -38,10 +37,6 @@ function plain(data) {
   return rest;
 }
 const value = (n) => (data, key) => emit(n, { key, value: plain(data) });
-const listener = (n) => function (data, key, message, event) {
-  listening.set(n, event);
-  value(n)(data, key);
-};
 const acknowledged = (n) => (ack) => emit(n, { ack: { ok: plain(ack.ok), err: ack.err } });
 
 const commands = {
@@ -49,10 +44,9 @@ const commands = {
   puts: ({ path, count }) => { for (let i = 0; i < count; i++) chain(path).get('key' + i).put(i); },
   set: ({ path, value }) => chain(path).set(value),
   link: ({ path, to }) => chain(path).put(chain(to)),
-  on: ({ n, path }) => chain(path).on(listener(n)),
+  on: ({ n, path }) => chain(path).on(value(n)),
   once: ({ n, path, wait }) => chain(path).once(value(n), { wait }),
-  map: ({ n, path }) => chain(path).map().on(listener(n)),
-  off: ({ of }) => listening.get(of).off(),
+  map: ({ n, path }) => chain(path).map().on(value(n)),
   peers: ({ n }) => emit(n, {
     value: Object.values(gun._.opt.peers).map((peer) => ({ url: peer.url, pid: peer.pid, open: peer.wire?.readyState === 1 })),
   }),

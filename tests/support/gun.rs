@@ -35,10 +35,6 @@ impl Event {
         self.0.get("value").map(|text| text.get())
     }
 
-    pub fn key(&self) -> Option<Value> {
-        self.field("key")
-    }
-
     fn has_value(&self, text: &str) -> bool {
         let parsed = || serde_json::from_str::<Value>(text).ok();
         self.value_text() == Some(text) || parsed().is_some_and(|value| self.value() == Some(value))
@@ -150,11 +146,6 @@ impl Gun {
 
     pub fn map(&mut self, path: &[&str]) -> Calls {
         self.command("map", json!({"path": path}))
-    }
-
-    /// Stops the listener of a former `on` or `map`.
-    pub fn off(&mut self, calls: &Calls) {
-        self.command("off", json!({"of": calls.number}));
     }
 
     /// Reads once, with the patience of a peer on a slow network.

@@ -1,7 +1,6 @@
 //! A child process whose output is kept, shown when its test fails, and which never outlives the test.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,14 +15,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` in a process group of its own, with stdin and stdout piped and stderr collected.
+    /// Starts `command` with stdin and stdout piped and stderr collected.
     pub fn spawn(name: impl Into<String>, command: &mut Command) -> Process {
         let name = name.into();
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().unwrap_or_else(|e| panic!("start {name} ({command:?}): {e}"));
         let log = Arc::default();
@@ -53,10 +48,6 @@ impl Process {
         })
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn ended(&mut self) -> bool {
         self.status().is_some()
     }
@@ -66,17 +57,17 @@ impl Process {
         wait::until_within(limit, format!("{name} to end"), || self.status())
     }
 
-    /// Sends a signal (`"TERM"`) to this process alone.
+    /// Sends a signal (`"TERM"`), which the standard library does not do but every shell does.
     pub fn signal(&self, signal: &str) {
-        kill(signal, &self.pid().to_string());
+        let script = format!("kill -s {signal} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &script]).status();
+        assert!(status.is_ok_and(|status| status.success()), "send {signal} to {}", self.name);
     }
 
-    /// Ends the process and its children at once.
+    /// Ends the process at once.
     pub fn kill(&mut self) {
-        if !self.ended() {
-            kill("KILL", &format!("-{}", self.pid()));
-        }
-        let _ = self.child.wait();
+        let _ended_already = self.child.kill();
+        let _status = self.child.wait();
     }
 
     fn status(&mut self) -> Option<ExitStatus> {
@@ -91,13 +82,6 @@ impl Drop for Process {
             eprintln!("---- log of {}:\n{}----", self.name, self.log());
         }
     }
-}
-
-// The standard library sends no signal but SIGKILL.
-fn kill(signal: &str, target: &str) {
-    let status =
-        Command::new("kill").args(["-s", signal, "--", target]).stderr(Stdio::null()).status();
-    assert!(status.is_ok(), "run kill: {status:?}");
 }
 
 fn collect(source: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
