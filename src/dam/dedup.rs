@@ -258,15 +258,12 @@ impl Dedup {
         let Ok(mut rotated_ms) = self.rotated_ms.try_lock() else {
             return;
         };
-        let age = now_ms.saturating_sub(*rotated_ms);
-        if age < GENERATION_MS {
+        if now_ms.saturating_sub(*rotated_ms) < GENERATION_MS {
             return;
         }
+        // Once, however late: what the current generation holds may be of this very moment.
         *rotated_ms = now_ms;
         self.rotate();
-        if age >= 2 * GENERATION_MS {
-            self.rotate();
-        }
     }
 
     fn enforce_max(&self) {

@@ -57,7 +57,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Time for the other end to hang up after its last frame or response was sent.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the memory of ids is aged.
+/// How often the memory of ids is aged, whether this reactor has anything else to do or not: it
+/// may be others that hear.
 const AGEING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Something other threads want of a reactor.
@@ -191,7 +192,7 @@ impl Reactor {
             self.handshakes.next_due(),
             self.lingering.next_due(),
             self.accept_at,
-            self.age_at.filter(|_| !self.shared.mesh.dedup.is_empty()),
+            self.age_at,
             self.ends,
         ];
         let timeout = match until.into_iter().flatten().min() {

@@ -153,3 +153,18 @@ fn of_many_threads_exactly_one_is_first_and_its_source_is_kept() {
         assert_eq!(via, Some(PeerId::new(winner_of[id].load(Ordering::Relaxed), 0)));
     }
 }
+
+#[test]
+fn an_id_is_kept_for_nine_seconds_however_late_the_table_is_aged() {
+    for pause in [9_000, 18_000, 3_600_000] {
+        let dedup = Dedup::new(1000);
+        let key = keys().of(b"a");
+        dedup.expire(1);
+        // Nothing is heard for a long time, then an id, and only then the table is aged.
+        dedup.first(key, from(1));
+        dedup.expire(pause);
+        dedup.expire(pause + GENERATION_MS - 1);
+        let is_known = dedup.with(key, |_| (After::Keep, ())).is_some();
+        assert!(is_known, "forgotten at once after {pause} ms");
+    }
+}
