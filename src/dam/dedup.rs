@@ -108,9 +108,10 @@ impl Question {
     /// A question of an asker that has nothing yet.
     pub const OPEN: Question = Question(1);
 
-    /// A question whose asker has content of this `##` (its text form).
-    pub fn with_hash(hash: &[u8]) -> Question {
-        Question(xxh3_64_with_seed(hash, 0).max(2))
+    /// A question whose asker has content of this `##`: its text form, and a number for its type,
+    /// as `5` is not `"5"` here.
+    pub fn with_hash(hash: &[u8], kind: u64) -> Question {
+        Question(xxh3_64_with_seed(hash, kind).max(2))
     }
 
     /// The message was a question.

@@ -73,7 +73,7 @@ fn a_change_is_kept_wherever_the_entry_lies() {
     let dedup = Dedup::new(1000);
     let key = keys().of(b"a");
     dedup.first(key, Entry { via: None, question: Question::OPEN });
-    let hash = Question::with_hash(b"12");
+    let hash = Question::with_hash(b"12", 0);
     for rotation in 0..4 {
         dedup.with(key, |entry| {
             entry.question = if rotation % 2 == 0 { hash } else { Question::OPEN };
