@@ -133,9 +133,14 @@ impl Remote {
         self.write_backlog(token, pen);
     }
 
-    /// A configured peer's connection is gone. What was not begun waits for the next one.
+    /// A configured peer's connection is gone. What was not begun waits for the next one, unless
+    /// it was given up, or is the close frame of this one.
     pub fn disconnect(&mut self) {
-        self.cut_frame();
+        if self.is_open() {
+            self.cut_frame();
+        } else {
+            self.give_up();
+        }
         self.socket = None;
         self.state = State::Open;
         self.stuck_since = None;
@@ -352,3 +357,6 @@ fn write(socket: &Socket, pieces: &[Piece], counters: &Counters) -> io::Result<u
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
