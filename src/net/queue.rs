@@ -127,6 +127,8 @@ pub struct Budget {
     used: AtomicUsize,
     bytes_max: usize,
     waiting: AtomicUsize,
+    /// Held by the first of those who wait; the others line up for it.
+    door: Mutex<()>,
     turnstile: Mutex<()>,
     freed: Condvar,
 }
@@ -138,6 +140,7 @@ impl Budget {
             used: AtomicUsize::new(0),
             bytes_max,
             waiting: AtomicUsize::new(0),
+            door: Mutex::new(()),
             turnstile: Mutex::new(()),
             freed: Condvar::new(),
         })
@@ -145,11 +148,13 @@ impl Budget {
 
     /// Takes `bytes`, waiting until they fit; a lone turn always does. Says whether it waited.
     fn take(&self, bytes: usize) -> bool {
-        if self.try_take(bytes) {
+        // Who waits is not passed: a large turn would never find enough among small ones.
+        if self.waiting.load(Ordering::SeqCst) == 0 && self.try_take(bytes) {
             return false;
         }
-        let mut turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _first = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.try_take(bytes) {
             turnstile = self.freed.wait(turnstile).unwrap_or_else(PoisonError::into_inner);
         }
