@@ -31,6 +31,9 @@ use crate::metrics::{Counter, Counters};
 /// one is copied: cheaper than counting references.
 pub const LARGE_MESSAGE_BYTES: usize = 16 * 1024;
 
+/// A large message is a slice of its frame if it makes up one part in so many of it, at least.
+const SHARED_PART_MIN: usize = 4;
+
 /// A turn is pushed early when it holds this many bytes of small messages, so that writers work
 /// while the reactor still reads.
 const TURN_BYTES_MAX: usize = 64 * 1024;
@@ -90,6 +93,14 @@ impl Turn {
     /// The text of small messages.
     pub fn text(&self, range: &Range<usize>) -> &[u8] {
         &self.text[range.clone()]
+    }
+}
+
+#[cfg(test)]
+impl Turn {
+    /// A turn that no reactor made and no budget pays for.
+    pub(super) fn of(text: Vec<u8>, items: Vec<Outbound>) -> Arc<Turn> {
+        Arc::new(Turn { text, items, bytes: 0, budget: Budget::new(0) })
     }
 }
 
@@ -288,9 +299,20 @@ impl Outbox {
     }
 
     fn body(&mut self, message: &Outgoing<'_>, source: &Source<'_>) -> Body {
+        let bytes = message.source().len();
         if let Some(start) = message.source_start()
-            && message.source().len() >= LARGE_MESSAGE_BYTES
+            && bytes >= LARGE_MESSAGE_BYTES
         {
+            // A slice keeps all of its frame in memory, but counts for its own length only: a
+            // message that is little of its frame gets memory of its own.
+            let alone;
+            let (source, start) = match bytes * SHARED_PART_MIN < source.payload.len() {
+                true => {
+                    alone = Source::borrowed(message.source());
+                    (&alone, 0)
+                }
+                false => (source, start),
+            };
             let mut pieces = Vec::with_capacity(4);
             message.parts(|part| {
                 pieces.push(match part {
@@ -348,3 +370,6 @@ impl Outbox {
         lane.bell.ring();
     }
 }
+
+#[cfg(test)]
+mod tests;
