@@ -129,9 +129,7 @@ impl Writer {
             self.now = Instant::now();
             self.write_where_possible(&events);
             self.take_turns();
-            if self.next_delivery() <= self.now {
-                self.deliver();
-            }
+            self.deliver_if_due();
             self.run_timers();
         }
     }
@@ -295,6 +293,14 @@ impl Writer {
     /// When messages may leave: at once, unless some left less than the gap ago (Gun: `opt.gap`).
     fn next_delivery(&self) -> Instant {
         self.last_delivery.map_or(self.now, |last| last + self.parts.config.batch_gap)
+    }
+
+    /// A batch without messages is not waited with: its turns may hold all of the queues' budget,
+    /// and the peers that went with it hold their sockets.
+    fn deliver_if_due(&mut self) {
+        if self.batch.is_empty() || self.next_delivery() <= self.now {
+            self.deliver();
+        }
     }
 
     /// Encodes the batch and hands every peer its share.
