@@ -24,6 +24,10 @@ use crate::ws::frame::{self, Opcode};
 /// for the kernel to walk.
 const COPIED_SLICE_BYTES_MAX: usize = 512;
 
+/// A peer that gets less than one part in so many of the batch gets a copy: what waits for it would
+/// hold all of the batch in memory, and count for little.
+const SHARED_PART_MIN: usize = 8;
+
 /// A message of the batch: which turn, which item.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageRef {
@@ -289,7 +293,17 @@ impl Coalescer {
         framing.frame_all(&self.marks[marks]);
         let (own, pieces, copies) = (framing.own, framing.pieces, framing.copies);
         (self.own, self.pieces) = (own, pieces);
+        self.let_go_of_batch();
         copies
+    }
+
+    fn let_go_of_batch(&mut self) {
+        let bytes: usize = self.pieces.iter().map(|piece| piece.bytes.len()).sum();
+        if bytes * SHARED_PART_MIN < self.encoded.len() && bytes > 0 {
+            let mut copy = Vec::with_capacity(bytes);
+            self.pieces.drain(..).for_each(|piece| copy.extend_from_slice(&piece.bytes));
+            self.pieces.push(Piece { bytes: copy.into(), ends_frame: true });
+        }
     }
 
     /// The pieces of the last [`cut_for`](Self::cut_for).
@@ -478,7 +492,7 @@ impl<'a> Framing<'a> {
             slices.push(b"]");
         }
         let frame = frame::masked(Opcode::Text, &slices, rand::random());
-        self.own.extend_from_slice(&frame);
+        self.pieces.push(Piece { bytes: frame.into(), ends_frame: true });
     }
 
     /// A large message: a frame of its own.
@@ -490,7 +504,6 @@ impl<'a> Framing<'a> {
         if self.is_masked {
             let slices: SmallVec<[&[u8]; 16]> = parts.iter().map(|part| &part[..]).collect();
             let frame = frame::masked(Opcode::Text, &slices, rand::random());
-            self.flush_own(true);
             return self.pieces.push(Piece { bytes: frame.into(), ends_frame: true });
         }
         let header = frame::text_header(self.batch.len_of(message));
@@ -516,3 +529,6 @@ impl<'a> Framing<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Time for the other end to hang up after its last frame or response was sent.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the memory of ids is aged.
+/// How often the memory of ids is aged, whether this reactor has anything else to do or not: it
+/// may be others that hear.
 const AGEING_INTERVAL: Duration = Duration::from_millis(GENERATION_MS);
 
 /// Something other threads want of a reactor.
@@ -566,6 +567,8 @@ impl Hearer<'_> {
     /// Hears the frames in `input`.
     fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
         let Hearing { reader, peer } = hearing;
+        // Whatever it says: a pong cannot overtake a long frame, nor a ping a long backlog.
+        self.socket.mark_alive();
         let mut at = 0;
         loop {
             let fate = match reader.next(input, &mut at) {
@@ -577,10 +580,6 @@ impl Hearer<'_> {
                 return fate;
             }
         }
-        // A pong cannot overtake a long frame, so what arrives of one is a sign of life too.
-        if reader.is_mid_frame() {
-            self.socket.mark_alive();
-        }
         Fate::Open
     }
 
@@ -588,7 +587,7 @@ impl Hearer<'_> {
         match event {
             Event::Text(payload) => return self.hear_text(&payload, peer),
             Event::Binary(_) => self.counters.count(Counter::BinaryIn),
-            Event::Pong(_) => self.socket.mark_alive(),
+            Event::Pong(_) => {}
             Event::Ping(payload) => {
                 let pong = match peer.is_dialled {
                     true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),
