@@ -258,15 +258,13 @@ impl Dedup {
         let Ok(mut rotated_ms) = self.rotated_ms.try_lock() else {
             return;
         };
-        let age = now_ms.saturating_sub(*rotated_ms);
-        if age < GENERATION_MS {
+        if now_ms.saturating_sub(*rotated_ms) < GENERATION_MS {
             return;
         }
         *rotated_ms = now_ms;
+        // Once, however late the call: an id may have come in just before it, after a time in
+        // which there was nothing to remember and nobody called.
         self.rotate();
-        if age >= 2 * GENERATION_MS {
-            self.rotate();
-        }
     }
 
     fn enforce_max(&self) {
@@ -356,6 +354,19 @@ mod tests {
             }
             let age = died.expect("it is forgotten") - touched;
             assert!((9_000..=18_000).contains(&age), "touched at {touched}, lived {age} ms");
+        }
+    }
+
+    #[test]
+    fn the_first_id_after_an_idle_time_is_kept() {
+        for late in [GENERATION_MS, 2 * GENERATION_MS, 600_000] {
+            let dedup = Dedup::new(1000);
+            let key = keys().of(b"a");
+            dedup.expire(1_000);
+            assert!(dedup.first(key, from(1)));
+            dedup.expire(late);
+            dedup.expire(late + GENERATION_MS - 1);
+            assert!(!dedup.first(key, from(1)), "forgotten by a call {late} ms late");
         }
     }
 
