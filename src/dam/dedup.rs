@@ -6,7 +6,8 @@
 //! Gun keeps an id for 9 s after it was last seen and sweeps every 9 s, so an id lives 9 to 18 s
 //! after its last touch (Gun: `dup.track`, `dup.check`, `dup.drop`). Two generations give the same
 //! life without a sweep: a touch puts the entry into the current generation, and every
-//! [`GENERATION_MS`] the older one is emptied and becomes the current one.
+//! [`GENERATION_MS`] the older one is emptied and becomes the current one. When that happened early
+//! for want of room, the next time is skipped, so that no id but the emptied ones lives shorter.
 //!
 //! Invariants:
 //! - A key is in one generation at most, and exactly one caller of [`Dedup::first`] is told `true`
@@ -18,7 +19,7 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use smallvec::SmallVec;
@@ -153,6 +154,8 @@ pub struct Dedup {
     epoch: AtomicU32,
     /// Held while a generation is emptied. It guards when the last timed rotation was (ms).
     rotated_ms: Mutex<u64>,
+    /// The generations changed since then because one was full. Used under `rotated_ms`.
+    rotated_early: AtomicBool,
     generation_max: usize,
     /// The size is looked at once in `sample_mask + 1` inserts: counting takes every lock.
     sample_mask: u64,
@@ -168,6 +171,7 @@ impl Dedup {
             generations: [key_map(SHARDS), key_map(SHARDS)],
             epoch: AtomicU32::new(0),
             rotated_ms: Mutex::new(0),
+            rotated_early: AtomicBool::new(false),
             generation_max,
             sample_mask: sample as u64 - 1,
             evicted_early: AtomicU64::new(0),
@@ -262,6 +266,10 @@ impl Dedup {
             return;
         }
         *rotated_ms = now_ms;
+        // The older generation is not yet old if it was the current one until it was full.
+        if self.rotated_early.swap(false, Ordering::Relaxed) {
+            return;
+        }
         // Once, however late the call: an id may have come in just before it, after a time in
         // which there was nothing to remember and nobody called.
         self.rotate();
@@ -274,6 +282,7 @@ impl Dedup {
         let current = self.epoch.load(Ordering::Acquire) & 1;
         if self.generations[current as usize].len() > self.generation_max {
             let evicted = self.rotate();
+            self.rotated_early.store(true, Ordering::Relaxed);
             self.evicted_early.fetch_add(evicted as u64, Ordering::Relaxed);
         }
     }
@@ -423,6 +432,20 @@ mod tests {
         assert!(dedup.evicted_early() > 90_000);
         let newest = keys.of(&99_999u32.to_le_bytes());
         assert!(dedup.seen(newest));
+    }
+
+    #[test]
+    fn ids_that_fit_live_9_seconds_though_a_generation_was_full() {
+        let (dedup, keys) = (Dedup::new(1_000), keys());
+        for id in 0..600u32 {
+            dedup.first(keys.of(&id.to_le_bytes()), from(1));
+        }
+        assert_eq!(dedup.evicted_early(), 0);
+        dedup.expire(9_000);
+        assert_eq!(dedup.len(), 600, "aged when they were not old");
+        dedup.expire(18_000);
+        dedup.expire(27_000);
+        assert!(dedup.is_empty());
     }
 
     #[test]
