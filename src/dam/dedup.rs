@@ -6,7 +6,8 @@
 //! Gun keeps an id for 9 s after it was last seen and sweeps every 9 s, so an id lives 9 to 18 s
 //! after its last touch (Gun: `dup.track`, `dup.check`, `dup.drop`). Two generations give the same
 //! life without a sweep: a touch puts the entry into the current generation, and every
-//! [`GENERATION_MS`] the older one is emptied and becomes the current one.
+//! [`GENERATION_MS`] the older one is emptied and becomes the current one. When that happened early
+//! for want of room, the next time is skipped, so that no id but the emptied ones lives shorter.
 //!
 //! Invariants:
 //! - A key is in one generation at most, and exactly one caller of [`Dedup::first`] is told `true`
@@ -152,12 +153,20 @@ pub struct Dedup {
     generations: [KeyMap<Entry>; 2],
     /// Counts rotations; its lowest bit names the current generation.
     epoch: AtomicU32,
-    /// Held while a generation is emptied. It guards when the last timed rotation was (ms).
-    rotated_ms: Mutex<u64>,
+    /// Held while a generation is emptied.
+    rotation: Mutex<Rotation>,
     generation_max: usize,
     /// The size is looked at once in `sample_mask + 1` inserts: counting takes every lock.
     sample_mask: u64,
     evicted_early: AtomicU64,
+}
+
+#[derive(Default)]
+struct Rotation {
+    /// When the last one was due by time, in milliseconds.
+    timed_ms: u64,
+    /// There was one since then, because the current generation was full.
+    was_early: bool,
 }
 
 impl Dedup {
@@ -168,7 +177,7 @@ impl Dedup {
         Dedup {
             generations: [key_map(SHARDS), key_map(SHARDS)],
             epoch: AtomicU32::new(0),
-            rotated_ms: Mutex::new(0),
+            rotation: Mutex::default(),
             generation_max,
             sample_mask: sample as u64 - 1,
             evicted_early: AtomicU64::new(0),
@@ -256,30 +265,32 @@ impl Dedup {
     /// that often, from any thread, with a clock that never goes back.
     #[doc(alias = "drop")]
     pub fn expire(&self, now_ms: u64) {
-        let Ok(mut rotated_ms) = self.rotated_ms.try_lock() else {
-            return;
-        };
-        if now_ms.saturating_sub(*rotated_ms) < GENERATION_MS {
+        let Ok(mut rotation) = self.rotation.try_lock() else { return };
+        if now_ms.saturating_sub(rotation.timed_ms) < GENERATION_MS {
             return;
         }
-        // Once, however late: what the current generation holds may be of this very moment.
-        *rotated_ms = now_ms;
+        rotation.timed_ms = now_ms;
+        // The older generation is not yet old if it was the current one until it was full.
+        if std::mem::take(&mut rotation.was_early) {
+            return;
+        }
+        // Once, however late the call: an id may have come in just before it, after a time in
+        // which there was nothing to remember and nobody called.
         self.rotate();
     }
 
     fn enforce_max(&self) {
-        let Ok(_rotating) = self.rotated_ms.try_lock() else {
-            return;
-        };
+        let Ok(mut rotation) = self.rotation.try_lock() else { return };
         let current = self.epoch.load(Ordering::Acquire) & 1;
         if self.generations[current as usize].len() > self.generation_max {
             let evicted = self.rotate();
+            rotation.was_early = true;
             self.evicted_early.fetch_add(evicted as u64, Ordering::Relaxed);
         }
     }
 
     /// Empties the older generation, then makes it the current one: in this order, or what
-    /// others insert meanwhile would be lost. The caller holds `rotated_ms`. Returns how many
+    /// others insert meanwhile would be lost. The caller holds `rotation`. Returns how many
     /// entries it held.
     fn rotate(&self) -> usize {
         let epoch = self.epoch.load(Ordering::Acquire);

@@ -136,7 +136,7 @@ fn of_many_threads_exactly_one_is_first_and_its_source_is_kept() {
                     }
                     // One rotation forgets nothing: entries change maps under the others.
                     if thread == 1 && id == IDS / 2 {
-                        let _rotating = dedup.rotated_ms.lock();
+                        let _rotating = dedup.rotation.lock();
                         dedup.rotate();
                     }
                     if id % 7 == 0 {
@@ -167,4 +167,18 @@ fn an_id_is_kept_for_nine_seconds_however_late_the_table_is_aged() {
         let is_known = dedup.with(key, |_| (After::Keep, ())).is_some();
         assert!(is_known, "forgotten at once after {pause} ms");
     }
+}
+
+#[test]
+fn ids_that_fit_live_9_seconds_though_a_generation_was_full() {
+    let (dedup, keys) = (Dedup::new(1_000), keys());
+    for id in 0..600u32 {
+        dedup.first(keys.of(&id.to_le_bytes()), from(1));
+    }
+    assert_eq!(dedup.evicted_early(), 0);
+    dedup.expire(9_000);
+    assert_eq!(dedup.len(), 600, "aged when they were not old");
+    dedup.expire(18_000);
+    dedup.expire(27_000);
+    assert!(dedup.is_empty());
 }
