@@ -24,9 +24,15 @@ pub struct Relay {
 impl Relay {
     /// A relay on a free port, with these flags.
     pub fn start(flags: &[&str]) -> Relay {
+        Relay::start_with(flags, &[])
+    }
+
+    /// The same, with these environment variables.
+    pub fn start_with(flags: &[&str], environment: &[(&str, &str)]) -> Relay {
         let mut process = Command::new(env!("CARGO_BIN_EXE_gunmetal"))
             .args(["--listen", "127.0.0.1:0", "--drain-time", "0"])
             .args(flags)
+            .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the relay's binary can be run");
