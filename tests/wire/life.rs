@@ -1,0 +1,93 @@
+//! The relay over time: its heartbeat, and its end.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::peer::{Incoming, Peer};
+use crate::support::relay::{Kind, Relay};
+use crate::{NOTHING, trio, trio_with};
+
+#[test]
+fn the_heartbeat_comes_every_twenty_seconds() {
+    let relay = Relay::start(&[]);
+    let mut peer = Peer::join(&relay, "AAAAAAAAA");
+    let start = Instant::now();
+    let frame = loop {
+        match peer.receive_within(Duration::from_secs(30)).expect("a heartbeat") {
+            Incoming::Text(frame) => break frame,
+            Incoming::Ping(_) => {} // answered by the client's library
+            other => panic!("a quiet connection gets {other:?}"),
+        }
+    };
+    assert_eq!(frame, "[]");
+    let after = start.elapsed().as_secs_f64();
+    assert!((15.0..25.0).contains(&after), "after {after} s");
+}
+
+#[test]
+fn on_sigterm_the_peers_are_told_and_the_relay_ends_well() {
+    if !Kind::under_test().is_gunmetal() {
+        return;
+    }
+    let (mut relay, [mut a, mut b, _c]) = trio();
+    a.say(json!({"#": "m1", "x": 1}));
+    assert_eq!(b.hear()["#"], "m1");
+    let status = relay.terminate();
+    assert_eq!(status.code(), Some(0), "{status}");
+    for peer in [&mut a, &mut b] {
+        assert_eq!(peer.close_code(), Some(1012));
+    }
+}
+
+#[test]
+fn what_was_said_before_the_end_still_arrives() {
+    if !Kind::under_test().is_gunmetal() {
+        return;
+    }
+    let (mut relay, [mut a, mut b, _c]) = trio();
+    a.say(json!((0..1000).map(|i| json!({"#": format!("m{i}")})).collect::<Vec<_>>()));
+    assert_eq!(a.fence(), NOTHING);
+    assert_eq!(relay.terminate().code(), Some(0));
+    for i in 0..1000 {
+        assert_eq!(b.hear()["#"], format!("m{i}"));
+    }
+    assert_eq!(b.close_code(), Some(1012));
+}
+
+#[test]
+fn a_second_signal_ends_the_relay_at_once() {
+    if !Kind::under_test().is_gunmetal() {
+        return;
+    }
+    let patient = ["--drain-time", "60", "--stall-timeout", "120", "--backlog-bytes-max", "64M"];
+    let (mut relay, [mut a, mut stuck, mut c]) = trio_with(&patient);
+    // What waits for a peer that does not read keeps the relay from ending by itself.
+    for turn in 0..20 {
+        a.say(json!({"#": format!("m{turn}"), "x": "x".repeat(1_000_000)}));
+        assert_eq!(c.hear()["#"], format!("m{turn}"));
+    }
+    relay.process.signal("TERM");
+    assert_eq!(c.close_code(), Some(1012));
+    assert!(!relay.process.ended(), "it waits for the peer that does not read");
+    relay.process.signal("TERM");
+    relay.process.exit_within(Duration::from_secs(10));
+    while !matches!(stuck.receive(), Incoming::Ended | Incoming::Close(_)) {}
+}
+
+#[test]
+fn a_port_in_use_is_an_error_that_names_it() {
+    if !Kind::under_test().is_gunmetal() {
+        return;
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind any port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gunmetal"))
+        .args(["--listen", &address])
+        .output()
+        .expect("run gunmetal");
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains(&address), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+}
