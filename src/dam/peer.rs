@@ -216,7 +216,7 @@ impl Peers {
     /// Writes the heads anew if the change at `seat` is among the oldest peers.
     fn renew_heads(&self, list: &mut List, seat: Seat) {
         let oldest = || list.seats.iter().take(NAMED_PEERS_MAX);
-        let last = oldest().last().map(|(seat, _)| *seat);
+        let last = oldest().map(|(seat, _)| *seat).max();
         if list.seats.len() > NAMED_PEERS_MAX && last < Some(seat) {
             return;
         }
