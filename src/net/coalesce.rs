@@ -84,6 +84,7 @@ pub struct Coalescer {
     shared: Vec<Piece>,
     own: BytesMut,
     pieces: Vec<Piece>,
+    cut_frames: usize,
 }
 
 impl Coalescer {
@@ -100,6 +101,7 @@ impl Coalescer {
             shared: Vec::new(),
             own: BytesMut::new(),
             pieces: Vec::new(),
+            cut_frames: 0,
         }
     }
 
@@ -291,8 +293,9 @@ impl Coalescer {
         };
         framing.pieces.clear();
         framing.frame_all(&self.marks[marks]);
-        let (own, pieces, copies) = (framing.own, framing.pieces, framing.copies);
-        (self.own, self.pieces) = (own, pieces);
+        let (own, pieces) = (framing.own, framing.pieces);
+        let (copies, frames) = (framing.copies, framing.frames);
+        (self.own, self.pieces, self.cut_frames) = (own, pieces, frames);
         self.let_go_of_batch();
         copies
     }
@@ -309,6 +312,11 @@ impl Coalescer {
     /// The pieces of the last [`cut_for`](Self::cut_for).
     pub fn cut(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// How many frames they are.
+    pub fn cut_frames(&self) -> usize {
+        self.cut_frames
     }
 
     /// Forgets the batch, and keeps the memory for the next.
@@ -346,6 +354,7 @@ struct Framing<'a> {
     own: BytesMut,
     pieces: Vec<Piece>,
     copies: usize,
+    frames: usize,
     /// The frame being collected: its parts, their bytes, and how many messages they hold.
     parts: SmallVec<[Part; 8]>,
     bytes: usize,
@@ -360,6 +369,7 @@ impl<'a> Framing<'a> {
             own: BytesMut::new(),
             pieces: Vec::new(),
             copies: 0,
+            frames: 0,
             parts: SmallVec::new(),
             bytes: 0,
             count: 0,
@@ -414,6 +424,7 @@ impl<'a> Framing<'a> {
         }
         if run == group.messages && self.count == 0 && !self.is_masked {
             self.flush_own(true);
+            self.frames += 1;
             let bytes = self.batch.encoded.slice(group.frame.clone());
             return self.pieces.push(Piece { bytes, ends_frame: true });
         }
@@ -456,6 +467,7 @@ impl<'a> Framing<'a> {
         if count == 0 {
             return;
         }
+        self.frames += 1;
         if self.is_masked {
             return self.mask_frame(&parts, count);
         }
@@ -498,6 +510,7 @@ impl<'a> Framing<'a> {
     /// A large message: a frame of its own.
     fn push_large(&mut self, message: MessageRef) {
         self.end_frame();
+        self.frames += 1;
         let (_, Body::Large(parts)) = self.batch.body(message) else {
             unreachable!("the message is large");
         };

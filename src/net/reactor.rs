@@ -489,8 +489,8 @@ impl Reactor {
         let conn = &mut self.conns[index];
         conn.socket.end(ending);
         let Stage::Open(hearing) = &conn.stage else { return };
-        let (id, seat) = (hearing.peer.id, hearing.peer.seat);
-        self.shared.mesh.peers.leave(seat);
+        let id = hearing.peer.id;
+        conn.leave(&self.shared.mesh.peers);
         conn.stage = Stage::Ended(Some(id));
         self.outbox.push(id, Outbound::Finish(id, last));
         self.linger(index);
@@ -507,9 +507,7 @@ impl Reactor {
         let conn = self.conns.remove(index);
         conn.socket.end(ending);
         let ending = conn.socket.ending().unwrap_or(ending);
-        if let Stage::Open(hearing) = &conn.stage {
-            self.shared.mesh.peers.leave(hearing.peer.seat);
-        }
+        conn.leave(&self.shared.mesh.peers);
         if let Some(peer) = conn.peer() {
             self.outbox.push(peer, Outbound::Close(peer));
         }

@@ -342,19 +342,20 @@ impl Writer {
             return;
         }
         let pen = pen(&self.parts, self.now);
-        let copies = match marks {
+        let (copies, frames) = match marks {
             None if !remote.is_link => {
                 remote.send(self.batch.shared(), Token(slot), &pen);
-                self.batch.broadcasts()
+                (self.batch.broadcasts(), self.batch.frames())
             }
             marks => {
                 let copies = self.batch.cut_for(marks.unwrap_or(0..0), remote.is_link);
                 if copies > 0 {
                     remote.send(self.batch.cut(), Token(slot), &pen);
                 }
-                copies
+                (copies, self.batch.cut_frames())
             }
         };
+        self.parts.counters.add(Counter::FramesOut, frames as u64);
         self.parts.counters.add(Counter::CopiesOut, copies as u64);
         self.has_trouble |= is_trouble(remote);
     }
@@ -469,6 +470,7 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
 
 fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
     if remote.is_open() && remote.socket().is_some() {
+        pen.counters.count(Counter::FramesOut);
         remote.send(&[Piece { bytes, ends_frame: true }], Token(slot), pen);
     }
 }

@@ -130,15 +130,18 @@ impl Model {
         for peer in self.peers.iter_mut().filter(|peer| peer.is_here) {
             let marks = marked.next_if(|(slot, _)| *slot == peer.slot).map(|(_, marks)| marks);
             let expected = std::mem::take(&mut peer.expected);
-            let (pieces, copies) = match marks {
-                None if !peer.is_link => (self.batch.shared(), self.batch.broadcasts()),
+            let (pieces, copies, frame_count) = match marks {
+                None if !peer.is_link => {
+                    (self.batch.shared(), self.batch.broadcasts(), self.batch.frames())
+                }
                 marks => {
                     let copies = self.batch.cut_for(marks.unwrap_or(0..0), peer.is_link);
-                    (self.batch.cut(), copies)
+                    (self.batch.cut(), copies, self.batch.cut_frames())
                 }
             };
             assert_eq!(copies, expected.len());
             let frames = read(pieces, peer.is_link);
+            assert_eq!(frames.len(), frame_count);
             check_flags(pieces);
             assert_eq!(open_frames(&frames, self.batch_bytes_max), expected);
             if peer.is_link && pieces.len() > 1 {
