@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -15,6 +15,13 @@ use clap::builder::RangedU64ValueParser;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+
+use peer_url::Peers;
+pub use peer_url::{PEERS_MAX, PeerUrl};
+
+mod peer_url;
+#[cfg(test)]
+mod tests;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -26,8 +33,6 @@ pub const PORT_DEFAULT: u16 = 8765;
 pub const MESSAGE_BYTES_MAX_DEFAULT: u64 = 90_000_000;
 /// Gun packs up to a ten-thousandth of the longest message into one frame.
 const MESSAGES_PER_BATCH: usize = 10_000;
-/// Outbound peers; each has a thread of its own.
-pub const PEERS_MAX: usize = 99;
 /// Reactor threads, and as many writer threads.
 pub const THREADS_MAX: usize = 64;
 /// The most connections the relay takes when nobody names a number, however many files it may open.
@@ -82,21 +87,6 @@ pub struct Config {
     pub log: String,
     /// How many files the process may open; what `connections_max` is derived from.
     pub open_files_max: usize,
-}
-
-/// One relay to dial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerUrl {
-    /// The URL as given, scheme included: the peer's name on the wire.
-    pub name: String,
-    /// The host, without the brackets of an IPv6 address.
-    pub host: String,
-    /// The port; 80 when the URL names none.
-    pub port: u16,
-    /// What follows the host, at least `/`.
-    pub path_and_query: String,
-    /// The value of the `Host` header.
-    pub host_header: String,
 }
 
 impl Config {
@@ -209,7 +199,7 @@ struct Flags {
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Network", default_value_t = listen_on(PORT_DEFAULT))]
     listen: SocketAddr,
     /// Relays to link to, comma-separated: ws://HOST:PORT/gun. The path is used as given, so do not forget /gun
-    #[arg(long, value_name = "URL,URL", help_heading = "Network", value_parser = parse_peers,
+    #[arg(long, value_name = "URL,URL", help_heading = "Network", value_parser = Peers::parse,
           default_value = "", hide_default_value = true)]
     peers: Peers,
     /// Connections open at the same time, further ones are refused [default: from the open-file limit]
@@ -452,319 +442,4 @@ fn open_files_max() -> usize {
     // Where the limit cannot be read, the smallest that is usual.
     let soft = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     usize::try_from(soft).unwrap_or(usize::MAX)
-}
-
-/// The list of `--peers`; a type of its own because an empty value means none.
-#[derive(Debug, Clone)]
-struct Peers(Vec<PeerUrl>);
-
-fn parse_peers(list: &str) -> Result<Peers, String> {
-    let mut peers = Vec::<PeerUrl>::new();
-    for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let peer = PeerUrl::parse(entry).map_err(|fault| format!("peer {entry:?}: {fault}"))?;
-        if !peers.iter().any(|known| known.same_target(&peer)) {
-            peers.push(peer);
-        }
-    }
-    if peers.len() > PEERS_MAX {
-        return Err(format!("{} peers are listed, {PEERS_MAX} is the most", peers.len()));
-    }
-    Ok(Peers(peers))
-}
-
-impl PeerUrl {
-    /// Takes a URL apart; the error says what is wrong with it.
-    pub fn parse(url: &str) -> Result<PeerUrl, String> {
-        if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("a URL is printable ASCII, anything else must be encoded".to_owned());
-        }
-        let (scheme, rest) = url.split_once("://").ok_or("not a URL; write ws://HOST:PORT/gun")?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" | "http" => {}
-            "wss" | "https" => return Err("TLS links are not supported yet".to_owned()),
-            _ => return Err(format!("unknown scheme {scheme}; write ws://HOST:PORT/gun")),
-        }
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (host, port) = host_and_port(authority)?;
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        Ok(PeerUrl {
-            name: url.to_owned(),
-            path_and_query: format!("{slash}{path}"),
-            host_header: host_header(&host, port),
-            host,
-            port,
-        })
-    }
-
-    fn same_target(&self, other: &PeerUrl) -> bool {
-        self.host.eq_ignore_ascii_case(&other.host)
-            && self.port == other.port
-            && self.path_and_query == other.path_and_query
-    }
-}
-
-fn host_and_port(authority: &str) -> Result<(String, u16), String> {
-    if authority.contains('@') {
-        return Err("a user name in a URL is not supported".to_owned());
-    }
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, port) =
-                bracketed.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
-            host.parse::<Ipv6Addr>().map_err(|_| format!("{host} is not an IPv6 address"))?;
-            (host, port)
-        }
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
-    if host.is_empty() {
-        return Err("it names no host".to_owned());
-    }
-    if port.is_empty() {
-        return Ok((host.to_owned(), 80));
-    }
-    let number = port
-        .strip_prefix(':')
-        .and_then(|digits| digits.parse::<u16>().ok())
-        .filter(|&port| port > 0);
-    let number = number.ok_or_else(|| format!("{port} is not a port from 1 to 65535"))?;
-    Ok((host.to_owned(), number))
-}
-
-fn host_header(host: &str, port: u16) -> String {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    if port == 80 { host } else { format!("{host}:{port}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Parses `args` in the environment `env`.
-    fn config(args: &[&str], env: &[(&str, &str)]) -> Result<Config, String> {
-        let lookup = |name: &str| {
-            env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
-        };
-        Config::parse_from(std::iter::once(&"gunmetal").chain(args), lookup)
-            .map_err(|error| error.to_string())
-    }
-
-    fn listen(args: &[&str], env: &[(&str, &str)]) -> String {
-        config(args, env).unwrap().listen[0].to_string()
-    }
-
-    fn peers(args: &[&str], env: &[(&str, &str)]) -> Vec<String> {
-        config(args, env).unwrap().peers.into_iter().map(|peer| peer.name).collect()
-    }
-
-    fn fault(args: &[&str], env: &[(&str, &str)]) -> String {
-        config(args, env).unwrap_err()
-    }
-
-    #[test]
-    fn defaults_are_guns() {
-        let config = config(&[], &[]).unwrap();
-        assert_eq!(config.listen, ["0.0.0.0:8765".parse().unwrap()]);
-        assert_eq!(config.message_bytes_max, 90_000_000);
-        assert_eq!(config.batch_bytes_max, 9000);
-        assert_eq!(config.batch_gap, Duration::ZERO);
-        assert_eq!(config.peers, []);
-        assert!(config.reactors >= 1 && config.writers >= 1 && config.connections_max >= 1);
-        assert!(config.connections_max < config.open_files_max);
-    }
-
-    #[test]
-    fn flag_wins_over_own_variable_over_guns_variable_over_default() {
-        let (own, guns) = (("GUNMETAL_LISTEN", "127.0.0.1:2"), ("PORT", "3"));
-        assert_eq!(listen(&["--listen", "127.0.0.1:1"], &[own, guns]), "127.0.0.1:1");
-        assert_eq!(listen(&["1"], &[own, guns]), "0.0.0.0:1");
-        assert_eq!(listen(&[], &[own, guns]), "127.0.0.1:2");
-        assert_eq!(listen(&[], &[guns]), "0.0.0.0:3");
-        assert_eq!(listen(&[], &[("PORT", "")]), "0.0.0.0:8765");
-
-        let (own, guns) = (("GUNMETAL_PEERS", "ws://own/gun"), ("PEERS", "ws://guns/gun"));
-        assert_eq!(peers(&["--peers", "ws://flag/gun"], &[own, guns]), ["ws://flag/gun"]);
-        assert_eq!(peers(&[], &[own, guns]), ["ws://own/gun"]);
-        assert_eq!(peers(&[], &[guns]), ["ws://guns/gun"]);
-    }
-
-    #[test]
-    fn every_flag_is_a_variable() {
-        for flag in Flags::command().get_arguments().filter_map(clap::Arg::get_long) {
-            let variable = format!("GUNMETAL_{}", flag.replace('-', "_").to_uppercase());
-            let sample = match flag {
-                "listen" => "127.0.0.1:9",
-                "peers" => "ws://sample/gun",
-                "log" => "debug",
-                "head-bytes-max" => "9K",
-                size if size.ends_with("-bytes-max") => "9M",
-                count if count.ends_with("-max") => "9999",
-                _ => "9",
-            };
-            let by_variable = config(&[], &[(&variable, sample)]).unwrap();
-            assert_eq!(
-                by_variable,
-                config(&[&format!("--{flag}={sample}")], &[]).unwrap(),
-                "{flag}"
-            );
-            assert_ne!(by_variable, config(&[], &[]).unwrap(), "{flag} changes nothing");
-        }
-    }
-
-    #[test]
-    fn an_empty_list_of_peers_means_none() {
-        let guns = ("PEERS", "ws://guns/gun");
-        assert_eq!(peers(&["--peers="], &[guns]), [""; 0]);
-        assert_eq!(peers(&[], &[("GUNMETAL_PEERS", ""), guns]), [""; 0]);
-    }
-
-    #[test]
-    fn port_and_listen_exclude_each_other_on_the_command_line_only() {
-        assert!(fault(&["8080", "--listen", "127.0.0.1:1"], &[]).contains("cannot be used with"));
-        assert_eq!(listen(&["8080"], &[("GUNMETAL_LISTEN", "127.0.0.1:1")]), "0.0.0.0:8080");
-        assert_eq!(listen(&["--listen", "127.0.0.1:1"], &[("PORT", "8080")]), "127.0.0.1:1");
-    }
-
-    #[test]
-    fn an_error_names_the_variable_at_fault() {
-        let fault_of = |name, value| fault(&[], &[("GUNMETAL_GAP", "5"), (name, value)]);
-        assert!(
-            fault_of("GUNMETAL_REACTORS", "many")
-                .contains("GUNMETAL_REACTORS: invalid value 'many'")
-        );
-        assert!(fault_of("PORT", "http").contains("environment variable PORT"));
-        assert!(fault_of("PEERS", "wss://a/gun").contains("TLS links are not supported yet"));
-        assert!(!fault(&["--gap", "x"], &[("GUNMETAL_GAP", "x")]).contains("environment"));
-        assert!(
-            config(&["--gap", "1"], &[("GUNMETAL_GAP", "x")]).is_ok(),
-            "the flag made the variable irrelevant"
-        );
-    }
-
-    #[test]
-    fn sizes_take_suffixes_and_stay_in_range() {
-        let backlog = |value: &str| {
-            config(&["--backlog-bytes-max", value], &[]).map(|config| config.backlog_bytes_max)
-        };
-        assert_eq!(backlog("70000"), Ok(70_000));
-        assert_eq!(backlog("64K"), Ok(65_536));
-        assert_eq!(backlog("2m"), Ok(2 << 20));
-        assert_eq!(backlog("1G"), Ok(1 << 30));
-        for wrong in ["", "K", "1T", "-1", "1.5M", "1K", "5G", "99999999999G"] {
-            assert!(backlog(wrong).is_err(), "{wrong}");
-        }
-        assert!(backlog("1K").unwrap_err().contains("from 64K to 4G"));
-    }
-
-    #[test]
-    fn times_take_fractions_and_zero_turns_pings_off() {
-        let config = config(&["--ping-interval=0", "--stall-timeout=0.5"], &[]).unwrap();
-        assert_eq!(config.ping_interval, None);
-        assert_eq!(config.stall_timeout, Duration::from_millis(500));
-        for wrong in ["-1", "NaN", "inf", "x", "4000", "0"] {
-            assert!(
-                fault(&[&format!("--pong-timeout={wrong}")], &[]).contains("--pong-timeout"),
-                "{wrong}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_peer_url_is_taken_apart() {
-        let parts = |url: &str| {
-            let peer = PeerUrl::parse(url).unwrap();
-            assert_eq!(peer.name, url);
-            (peer.host, peer.port, peer.path_and_query, peer.host_header)
-        };
-        let expect = |host: &str, port, path: &str, header: &str| {
-            (host.into(), port, path.into(), header.into())
-        };
-        assert_eq!(
-            parts("ws://a.example:8765/gun"),
-            expect("a.example", 8765, "/gun", "a.example:8765")
-        );
-        assert_eq!(parts("HTTP://a.example"), expect("a.example", 80, "/", "a.example"));
-        assert_eq!(parts("ws://[::1]:9/gun?a=b#c"), expect("::1", 9, "/gun?a=b", "[::1]:9"));
-        assert_eq!(parts("ws://10.0.0.1?x"), expect("10.0.0.1", 80, "/?x", "10.0.0.1"));
-    }
-
-    #[test]
-    fn a_wrong_peer_is_named_with_its_fault() {
-        for (url, expected) in [
-            ("https://a/gun", "TLS links are not supported yet"),
-            ("ftp://a/gun", "unknown scheme ftp"),
-            ("a.example:8765", "not a URL"),
-            ("ws://", "names no host"),
-            ("ws://:80/gun", "names no host"),
-            ("ws://a:0/gun", "not a port"),
-            ("ws://a:99999/gun", "not a port"),
-            ("ws://::1/gun", "names no host"),
-            ("ws://[::1/gun", "not closed"),
-            ("ws://[a]/gun", "not an IPv6 address"),
-            ("ws://me:secret@a/gun", "user name"),
-            ("ws://a/g n", "printable ASCII"),
-        ] {
-            let fault = fault(&[&format!("--peers=ws://good/gun,{url}")], &[]);
-            assert!(
-                fault.contains(expected) && fault.contains(&format!("{url:?}")),
-                "{url}: {fault}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_relay_listed_twice_is_dialled_once_and_the_list_is_bounded() {
-        let list = "ws://a:80/gun, http://A/gun,,ws://b/gun,";
-        assert_eq!(peers(&["--peers", list], &[]), ["ws://a:80/gun", "ws://b/gun"]);
-        let list = |count: usize| {
-            (0..count).map(|at| format!("ws://h{at}/gun")).collect::<Vec<_>>().join(",")
-        };
-        assert_eq!(peers(&["--peers", &list(PEERS_MAX)], &[]).len(), PEERS_MAX);
-        assert!(fault(&["--peers", &list(PEERS_MAX + 1)], &[]).contains("99 is the most"));
-    }
-
-    #[test]
-    fn the_start_lines_say_what_is_in_force() {
-        let config =
-            config(&["--peers=ws://a/gun", "--ping-interval=0", "--connections-max=10000000"], &[])
-                .unwrap();
-        let bound = ["127.0.0.1:4567".parse().unwrap()];
-        let lines = Config { open_files_max: 1024, ..config }.start_lines(&bound).join("\n");
-        for part in [
-            "gunmetal 0.",
-            "127.0.0.1:4567",
-            "reactors",
-            "backlog 4M",
-            "ping off",
-            "ulimit",
-            "peer: ws://a/gun",
-        ] {
-            assert!(lines.contains(part), "{part} is missing in:\n{lines}");
-        }
-    }
-
-    #[test]
-    fn help_shows_every_flag_under_a_heading() {
-        Flags::command().debug_assert();
-        let help = fault(&["--help"], &[("GUNMETAL_GAP", "wrong")]);
-        for part in [
-            "PORT",
-            "Network:",
-            "Threads:",
-            "Limits:",
-            "Times:",
-            "Log:",
-            "[default: 256M]",
-            "/gun",
-            "PEERS",
-        ] {
-            assert!(help.contains(part), "{part} is missing in:\n{help}");
-        }
-    }
-
-    #[test]
-    fn the_library_default_listens_on_a_free_loopback_port() {
-        assert_eq!(Config::default().listen, ["127.0.0.1:0".parse().unwrap()]);
-        assert_eq!(Config::for_tests().writers, 2);
-    }
 }

@@ -89,7 +89,7 @@ counters! {
     QueueWaits = "queue_waits",
     /// Message copies handed to peers' queues.
     CopiesOut = "copies_out",
-    /// Frames written, batches and control frames alike.
+    /// Frames handed to peers' queues: batches, pings, pongs and heartbeats.
     FramesOut = "frames_out",
     /// Bytes written to sockets.
     BytesOut = "bytes_out",

@@ -6,7 +6,8 @@
 //! Gun keeps an id for 9 s after it was last seen and sweeps every 9 s, so an id lives 9 to 18 s
 //! after its last touch (Gun: `dup.track`, `dup.check`, `dup.drop`). Two generations give the same
 //! life without a sweep: a touch puts the entry into the current generation, and every
-//! [`GENERATION_MS`] the older one is emptied and becomes the current one.
+//! [`GENERATION_MS`] the older one is emptied and becomes the current one. When that happened early
+//! for want of room, the next time is skipped, so that no id but the emptied ones lives shorter.
 //!
 //! Invariants:
 //! - A key is in one generation at most, and exactly one caller of [`Dedup::first`] is told `true`
@@ -108,9 +109,10 @@ impl Question {
     /// A question of an asker that has nothing yet.
     pub const OPEN: Question = Question(1);
 
-    /// A question whose asker has content of this `##` (its text form).
-    pub fn with_hash(hash: &[u8]) -> Question {
-        Question(xxh3_64_with_seed(hash, 0).max(2))
+    /// A question whose asker has content of this `##`: its text form, and a number for its type,
+    /// as `5` is not `"5"` here.
+    pub fn with_hash(hash: &[u8], kind: u64) -> Question {
+        Question(xxh3_64_with_seed(hash, kind).max(2))
     }
 
     /// The message was a question.
@@ -151,12 +153,20 @@ pub struct Dedup {
     generations: [KeyMap<Entry>; 2],
     /// Counts rotations; its lowest bit names the current generation.
     epoch: AtomicU32,
-    /// Held while a generation is emptied. It guards when the last timed rotation was (ms).
-    rotated_ms: Mutex<u64>,
+    /// Held while a generation is emptied.
+    rotation: Mutex<Rotation>,
     generation_max: usize,
     /// The size is looked at once in `sample_mask + 1` inserts: counting takes every lock.
     sample_mask: u64,
     evicted_early: AtomicU64,
+}
+
+#[derive(Default)]
+struct Rotation {
+    /// When the last one was due by time, in milliseconds.
+    timed_ms: u64,
+    /// There was one since then, because the current generation was full.
+    was_early: bool,
 }
 
 impl Dedup {
@@ -167,7 +177,7 @@ impl Dedup {
         Dedup {
             generations: [key_map(SHARDS), key_map(SHARDS)],
             epoch: AtomicU32::new(0),
-            rotated_ms: Mutex::new(0),
+            rotation: Mutex::default(),
             generation_max,
             sample_mask: sample as u64 - 1,
             evicted_early: AtomicU64::new(0),
@@ -255,33 +265,32 @@ impl Dedup {
     /// that often, from any thread, with a clock that never goes back.
     #[doc(alias = "drop")]
     pub fn expire(&self, now_ms: u64) {
-        let Ok(mut rotated_ms) = self.rotated_ms.try_lock() else {
-            return;
-        };
-        let age = now_ms.saturating_sub(*rotated_ms);
-        if age < GENERATION_MS {
+        let Ok(mut rotation) = self.rotation.try_lock() else { return };
+        if now_ms.saturating_sub(rotation.timed_ms) < GENERATION_MS {
             return;
         }
-        *rotated_ms = now_ms;
+        rotation.timed_ms = now_ms;
+        // The older generation is not yet old if it was the current one until it was full.
+        if std::mem::take(&mut rotation.was_early) {
+            return;
+        }
+        // Once, however late the call: an id may have come in just before it, after a time in
+        // which there was nothing to remember and nobody called.
         self.rotate();
-        if age >= 2 * GENERATION_MS {
-            self.rotate();
-        }
     }
 
     fn enforce_max(&self) {
-        let Ok(_rotating) = self.rotated_ms.try_lock() else {
-            return;
-        };
+        let Ok(mut rotation) = self.rotation.try_lock() else { return };
         let current = self.epoch.load(Ordering::Acquire) & 1;
         if self.generations[current as usize].len() > self.generation_max {
             let evicted = self.rotate();
+            rotation.was_early = true;
             self.evicted_early.fetch_add(evicted as u64, Ordering::Relaxed);
         }
     }
 
     /// Empties the older generation, then makes it the current one: in this order, or what
-    /// others insert meanwhile would be lost. The caller holds `rotated_ms`. Returns how many
+    /// others insert meanwhile would be lost. The caller holds `rotation`. Returns how many
     /// entries it held.
     fn rotate(&self) -> usize {
         let epoch = self.epoch.load(Ordering::Acquire);
@@ -313,160 +322,4 @@ impl Dedup {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    fn keys() -> Keys {
-        Keys::new([7; 192])
-    }
-
-    fn from(peer: u64) -> Entry {
-        Entry { via: Some(PeerId::new(peer, 0)), question: Question::NONE }
-    }
-
-    #[test]
-    fn an_id_is_first_once() {
-        let dedup = Dedup::new(1000);
-        let key = keys().of(b"a");
-        assert!(dedup.first(key, from(1)));
-        assert!(!dedup.first(key, from(2)));
-        let via = dedup.with(key, |entry| (After::Keep, entry.via)).unwrap();
-        assert_eq!(via, Some(PeerId::new(1, 0)), "a duplicate never changes the source");
-        dedup.forget(key);
-        assert!(dedup.first(key, from(2)));
-    }
-
-    #[test]
-    fn an_id_lives_9_to_18_seconds_after_its_last_touch() {
-        for touched in (0..GENERATION_MS).step_by(500) {
-            let dedup = Dedup::new(1000);
-            let key = keys().of(b"a");
-            dedup.first(key, from(1));
-            let mut died = None;
-            for now in (0..40_000).step_by(500) {
-                dedup.expire(now);
-                if now == touched {
-                    assert!(dedup.seen(key));
-                }
-                let known = dedup.with(key, |_| (After::Keep, ())).is_some();
-                if !known && died.is_none() {
-                    died = Some(now);
-                }
-            }
-            let age = died.expect("it is forgotten") - touched;
-            assert!((9_000..=18_000).contains(&age), "touched at {touched}, lived {age} ms");
-        }
-    }
-
-    #[test]
-    fn a_touch_every_five_seconds_keeps_an_id_for_ever() {
-        let dedup = Dedup::new(1000);
-        let key = keys().of(b"a");
-        dedup.first(key, from(1));
-        for now in (0..200_000).step_by(500) {
-            dedup.expire(now);
-            if now % 5_000 == 0 {
-                assert!(dedup.seen(key), "forgotten at {now} ms");
-            }
-        }
-    }
-
-    #[test]
-    fn a_look_without_use_does_not_keep_an_id() {
-        let dedup = Dedup::new(1000);
-        let key = keys().of(b"a");
-        dedup.first(key, from(1));
-        for now in (0..=18_000).step_by(500) {
-            dedup.expire(now);
-            dedup.with(key, |_| (After::Keep, ()));
-        }
-        assert!(dedup.is_empty());
-    }
-
-    #[test]
-    fn a_change_is_kept_wherever_the_entry_lies() {
-        let dedup = Dedup::new(1000);
-        let key = keys().of(b"a");
-        dedup.first(key, Entry { via: None, question: Question::OPEN });
-        let hash = Question::with_hash(b"12");
-        for rotation in 0..4 {
-            dedup.with(key, |entry| {
-                entry.question = if rotation % 2 == 0 { hash } else { Question::OPEN };
-                (After::Refresh, ())
-            });
-            dedup.rotate();
-            let held = dedup.with(key, |entry| (After::Keep, entry.question.has_hash()));
-            assert_eq!(held, Some(rotation % 2 == 0));
-            assert_eq!(dedup.len(), 1);
-        }
-    }
-
-    #[test]
-    fn a_full_table_gives_up_the_older_generation_and_counts_it() {
-        let (dedup, keys) = (Dedup::new(1_000), keys());
-        for id in 0..100_000u32 {
-            assert!(dedup.first(keys.of(&id.to_le_bytes()), from(1)));
-            assert!(dedup.len() <= 1_500, "{} entries", dedup.len());
-        }
-        assert!(dedup.evicted_early() > 90_000);
-        let newest = keys.of(&99_999u32.to_le_bytes());
-        assert!(dedup.seen(newest));
-    }
-
-    #[test]
-    fn memory_is_given_back_after_a_spike() {
-        let (dedup, keys) = (Dedup::new(1 << 20), keys());
-        for id in 0..200_000u32 {
-            dedup.first(keys.of(&id.to_le_bytes()), from(1));
-        }
-        for seconds in 0..60 {
-            dedup.expire(seconds * 1_000);
-        }
-        let room: usize = dedup.generations.iter().map(|map| map.capacity()).sum();
-        assert!(room < 10_000, "room for {room} entries is kept");
-    }
-
-    #[test]
-    fn a_pair_is_no_plain_concatenation() {
-        let keys = keys();
-        assert_ne!(keys.of_pair(b"ab", b"c"), keys.of_pair(b"a", b"bc"));
-        assert_ne!(keys.of_pair(b"ab", b"12"), keys.of(b"ab12"));
-    }
-
-    #[test]
-    fn of_many_threads_exactly_one_is_first_and_its_source_is_kept() {
-        const IDS: usize = 2_000;
-        const THREADS: u64 = 8;
-        let (dedup, keys) = (Dedup::new(1 << 20), keys());
-        let winners: Vec<_> = (0..IDS).map(|_| AtomicUsize::new(0)).collect();
-        let winner_of: Vec<_> = (0..IDS).map(|_| AtomicU64::new(0)).collect();
-        std::thread::scope(|scope| {
-            for thread in 1..=THREADS {
-                let (dedup, keys, winners, winner_of) = (&dedup, &keys, &winners, &winner_of);
-                scope.spawn(move || {
-                    for id in 0..IDS {
-                        if dedup.first(keys.of(&id.to_le_bytes()), from(thread)) {
-                            winners[id].fetch_add(1, Ordering::Relaxed);
-                            winner_of[id].store(thread, Ordering::Relaxed);
-                        }
-                        // One rotation forgets nothing: entries change maps under the others.
-                        if thread == 1 && id == IDS / 2 {
-                            let _rotating = dedup.rotated_ms.lock();
-                            dedup.rotate();
-                        }
-                        if id % 7 == 0 {
-                            dedup.seen(keys.of(&(id / 2).to_le_bytes()));
-                        }
-                    }
-                });
-            }
-        });
-        for id in 0..IDS {
-            assert_eq!(winners[id].load(Ordering::Relaxed), 1, "id {id}");
-            let key = keys.of(&id.to_le_bytes());
-            let via = dedup.with(key, |entry| (After::Keep, entry.via)).unwrap();
-            assert_eq!(via, Some(PeerId::new(winner_of[id].load(Ordering::Relaxed), 0)));
-        }
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::batch::{Heard, Ignored, Limits, Parser, Refusal};
 use super::dedup::{After, Dedup, Entry, Key, Keys, Question, Secret};
-use super::message::{Kind, Message, Part, Rewrite};
+use super::message::{Field, Kind, Message, Part, Rewrite};
 use super::peer::{FewPeers, Heads, PeerId, Peers, Seat};
 
 /// How much of `><` is read, in UTF-16 code units (Gun: `hear.one`).
@@ -356,9 +356,13 @@ fn error_text(refusal: Refusal) -> &'static str {
 fn question(message: &Message<'_>) -> Question {
     match message {
         _ if !message.get => Question::NONE,
-        _ if message.hash.truthy => Question::with_hash(&message.hash.text),
+        _ if message.hash.truthy => has_content(&message.hash),
         _ => Question::OPEN,
     }
+}
+
+fn has_content(hash: &Field<'_>) -> Question {
+    Question::with_hash(&hash.text, hash.kind as u64)
 }
 
 /// The rules for an answer, against what is known of the message it answers.
@@ -373,7 +377,7 @@ fn judge_answer(
         return Err(Dropped::NotFound);
     }
     if answer.hash.truthy && asked.question.is_asked() {
-        let hash = Question::with_hash(&answer.hash.text);
+        let hash = has_content(&answer.hash);
         if asked.question == hash {
             return Err(Dropped::SameHash);
         }
@@ -411,3 +415,6 @@ fn first_units(text: &[u8], units_max: usize) -> &[u8] {
 fn random_id(random: &mut impl rand::Rng) -> String {
     (0..ID_CHARS).map(|_| char::from(ALPHABET[random.random_range(..ALPHABET.len())])).collect()
 }
+
+#[cfg(test)]
+mod tests;

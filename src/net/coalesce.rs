@@ -24,6 +24,10 @@ use crate::ws::frame::{self, Opcode};
 /// for the kernel to walk.
 const COPIED_SLICE_BYTES_MAX: usize = 512;
 
+/// A peer that gets less than one part in so many of the batch gets a copy: what waits for it would
+/// hold all of the batch in memory, and count for little.
+const SHARED_PART_MIN: usize = 8;
+
 /// A message of the batch: which turn, which item.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageRef {
@@ -80,6 +84,7 @@ pub struct Coalescer {
     shared: Vec<Piece>,
     own: BytesMut,
     pieces: Vec<Piece>,
+    cut_frames: usize,
 }
 
 impl Coalescer {
@@ -96,6 +101,7 @@ impl Coalescer {
             shared: Vec::new(),
             own: BytesMut::new(),
             pieces: Vec::new(),
+            cut_frames: 0,
         }
     }
 
@@ -287,14 +293,30 @@ impl Coalescer {
         };
         framing.pieces.clear();
         framing.frame_all(&self.marks[marks]);
-        let (own, pieces, copies) = (framing.own, framing.pieces, framing.copies);
-        (self.own, self.pieces) = (own, pieces);
+        let (own, pieces) = (framing.own, framing.pieces);
+        let (copies, frames) = (framing.copies, framing.frames);
+        (self.own, self.pieces, self.cut_frames) = (own, pieces, frames);
+        self.let_go_of_batch();
         copies
+    }
+
+    fn let_go_of_batch(&mut self) {
+        let bytes: usize = self.pieces.iter().map(|piece| piece.bytes.len()).sum();
+        if bytes * SHARED_PART_MIN < self.encoded.len() && bytes > 0 {
+            let mut copy = Vec::with_capacity(bytes);
+            self.pieces.drain(..).for_each(|piece| copy.extend_from_slice(&piece.bytes));
+            self.pieces.push(Piece { bytes: copy.into(), ends_frame: true });
+        }
     }
 
     /// The pieces of the last [`cut_for`](Self::cut_for).
     pub fn cut(&self) -> &[Piece] {
         &self.pieces
+    }
+
+    /// How many frames they are.
+    pub fn cut_frames(&self) -> usize {
+        self.cut_frames
     }
 
     /// Forgets the batch, and keeps the memory for the next.
@@ -332,6 +354,7 @@ struct Framing<'a> {
     own: BytesMut,
     pieces: Vec<Piece>,
     copies: usize,
+    frames: usize,
     /// The frame being collected: its parts, their bytes, and how many messages they hold.
     parts: SmallVec<[Part; 8]>,
     bytes: usize,
@@ -346,6 +369,7 @@ impl<'a> Framing<'a> {
             own: BytesMut::new(),
             pieces: Vec::new(),
             copies: 0,
+            frames: 0,
             parts: SmallVec::new(),
             bytes: 0,
             count: 0,
@@ -400,6 +424,7 @@ impl<'a> Framing<'a> {
         }
         if run == group.messages && self.count == 0 && !self.is_masked {
             self.flush_own(true);
+            self.frames += 1;
             let bytes = self.batch.encoded.slice(group.frame.clone());
             return self.pieces.push(Piece { bytes, ends_frame: true });
         }
@@ -442,6 +467,7 @@ impl<'a> Framing<'a> {
         if count == 0 {
             return;
         }
+        self.frames += 1;
         if self.is_masked {
             return self.mask_frame(&parts, count);
         }
@@ -478,19 +504,19 @@ impl<'a> Framing<'a> {
             slices.push(b"]");
         }
         let frame = frame::masked(Opcode::Text, &slices, rand::random());
-        self.own.extend_from_slice(&frame);
+        self.pieces.push(Piece { bytes: frame.into(), ends_frame: true });
     }
 
     /// A large message: a frame of its own.
     fn push_large(&mut self, message: MessageRef) {
         self.end_frame();
+        self.frames += 1;
         let (_, Body::Large(parts)) = self.batch.body(message) else {
             unreachable!("the message is large");
         };
         if self.is_masked {
             let slices: SmallVec<[&[u8]; 16]> = parts.iter().map(|part| &part[..]).collect();
             let frame = frame::masked(Opcode::Text, &slices, rand::random());
-            self.flush_own(true);
             return self.pieces.push(Piece { bytes: frame.into(), ends_frame: true });
         }
         let header = frame::text_header(self.batch.len_of(message));
@@ -516,3 +542,6 @@ impl<'a> Framing<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

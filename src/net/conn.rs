@@ -3,7 +3,7 @@
 //! Owns: the stages of a connection and the facts its end is logged with. Must not know: polls,
 //! other connections.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
@@ -24,14 +24,17 @@ pub struct Link {
     /// Where its dialler hears what became of a connection.
     pub events: Sender<LinkEvent>,
     /// The pid it told last.
-    pub pid: std::sync::Mutex<Option<Box<[u8]>>>,
+    pub pid: Mutex<Option<Box<[u8]>>>,
 }
 
 impl Link {
     /// Another connection leads to the same relay.
     pub fn has_twin(&self, peers: &Peers) -> bool {
-        let pid = self.pid.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        pid.as_deref().is_some_and(|pid| peers.is_connected(pid))
+        self.pid().as_deref().is_some_and(|pid| peers.is_connected(pid))
+    }
+
+    fn pid(&self) -> MutexGuard<'_, Option<Box<[u8]>>> {
+        self.pid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells the dialler that the connection is gone, after the peer left the list.
@@ -89,6 +92,16 @@ pub struct Conn {
 }
 
 impl Conn {
+    /// The peer leaves the list, if it is on it. Its link remembers who it was.
+    #[doc(alias = "bye")]
+    pub fn leave(&self, peers: &Peers) {
+        let Stage::Open(hearing) = &self.stage else { return };
+        peers.leave(hearing.peer.seat);
+        if let (Some(link), Some(pid)) = (&self.link, &hearing.peer.pid) {
+            *link.pid() = Some(pid.clone());
+        }
+    }
+
     /// The peer it is or was.
     pub fn peer(&self) -> Option<PeerId> {
         match &self.stage {
@@ -98,3 +111,6 @@ impl Conn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

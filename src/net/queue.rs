@@ -31,6 +31,9 @@ use crate::metrics::{Counter, Counters};
 /// one is copied: cheaper than counting references.
 pub const LARGE_MESSAGE_BYTES: usize = 16 * 1024;
 
+/// A large message is a slice of its frame if it makes up one part in so many of it, at least.
+const SHARED_PART_MIN: usize = 4;
+
 /// A turn is pushed early when it holds this many bytes of small messages, so that writers work
 /// while the reactor still reads.
 const TURN_BYTES_MAX: usize = 64 * 1024;
@@ -93,6 +96,14 @@ impl Turn {
     }
 }
 
+#[cfg(test)]
+impl Turn {
+    /// A turn that no reactor made and no budget pays for.
+    pub(super) fn of(text: Vec<u8>, items: Vec<Outbound>) -> Arc<Turn> {
+        Arc::new(Turn { text, items, bytes: 0, budget: Budget::new(0) })
+    }
+}
+
 /// A received frame, whose text large messages are slices of.
 pub struct Source<'a> {
     payload: &'a [u8],
@@ -127,6 +138,8 @@ pub struct Budget {
     used: AtomicUsize,
     bytes_max: usize,
     waiting: AtomicUsize,
+    /// Held by the first of those who wait; the others line up for it.
+    door: Mutex<()>,
     turnstile: Mutex<()>,
     freed: Condvar,
 }
@@ -138,6 +151,7 @@ impl Budget {
             used: AtomicUsize::new(0),
             bytes_max,
             waiting: AtomicUsize::new(0),
+            door: Mutex::new(()),
             turnstile: Mutex::new(()),
             freed: Condvar::new(),
         })
@@ -145,11 +159,13 @@ impl Budget {
 
     /// Takes `bytes`, waiting until they fit; a lone turn always does. Says whether it waited.
     fn take(&self, bytes: usize) -> bool {
-        if self.try_take(bytes) {
+        // Who waits is not passed: a large turn would never find enough among small ones.
+        if self.waiting.load(Ordering::SeqCst) == 0 && self.try_take(bytes) {
             return false;
         }
-        let mut turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _first = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turnstile = self.turnstile.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.try_take(bytes) {
             turnstile = self.freed.wait(turnstile).unwrap_or_else(PoisonError::into_inner);
         }
@@ -283,9 +299,20 @@ impl Outbox {
     }
 
     fn body(&mut self, message: &Outgoing<'_>, source: &Source<'_>) -> Body {
+        let bytes = message.source().len();
         if let Some(start) = message.source_start()
-            && message.source().len() >= LARGE_MESSAGE_BYTES
+            && bytes >= LARGE_MESSAGE_BYTES
         {
+            // A slice keeps all of its frame in memory, but counts for its own length only: a
+            // message that is little of its frame gets memory of its own.
+            let alone;
+            let (source, start) = match bytes * SHARED_PART_MIN < source.payload.len() {
+                true => {
+                    alone = Source::borrowed(message.source());
+                    (&alone, 0)
+                }
+                false => (source, start),
+            };
             let mut pieces = Vec::with_capacity(4);
             message.parts(|part| {
                 pieces.push(match part {
@@ -343,3 +370,6 @@ impl Outbox {
         lane.bell.ring();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,7 +58,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// Time for the other end to hang up after its last frame or response was sent.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the memory of ids is aged.
+/// How often the memory of ids is aged, whether this reactor has anything else to do or not: it
+/// may be others that hear.
 const AGEING_INTERVAL: Duration = Duration::from_millis(GENERATION_MS);
 
 /// Something other threads want of a reactor.
@@ -488,8 +489,8 @@ impl Reactor {
         let conn = &mut self.conns[index];
         conn.socket.end(ending);
         let Stage::Open(hearing) = &conn.stage else { return };
-        let (id, seat) = (hearing.peer.id, hearing.peer.seat);
-        self.shared.mesh.peers.leave(seat);
+        let id = hearing.peer.id;
+        conn.leave(&self.shared.mesh.peers);
         conn.stage = Stage::Ended(Some(id));
         self.outbox.push(id, Outbound::Finish(id, last));
         self.linger(index);
@@ -506,9 +507,7 @@ impl Reactor {
         let conn = self.conns.remove(index);
         conn.socket.end(ending);
         let ending = conn.socket.ending().unwrap_or(ending);
-        if let Stage::Open(hearing) = &conn.stage {
-            self.shared.mesh.peers.leave(hearing.peer.seat);
-        }
+        conn.leave(&self.shared.mesh.peers);
         if let Some(peer) = conn.peer() {
             self.outbox.push(peer, Outbound::Close(peer));
         }
@@ -566,6 +565,8 @@ impl Hearer<'_> {
     /// Hears the frames in `input`.
     fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
         let Hearing { reader, peer } = hearing;
+        // Whatever it says: a pong cannot overtake a long frame, nor a ping a long backlog.
+        self.socket.mark_alive();
         let mut at = 0;
         loop {
             let fate = match reader.next(input, &mut at) {
@@ -577,10 +578,6 @@ impl Hearer<'_> {
                 return fate;
             }
         }
-        // A pong cannot overtake a long frame, so what arrives of one is a sign of life too.
-        if reader.is_mid_frame() {
-            self.socket.mark_alive();
-        }
         Fate::Open
     }
 
@@ -588,7 +585,7 @@ impl Hearer<'_> {
         match event {
             Event::Text(payload) => return self.hear_text(&payload, peer),
             Event::Binary(_) => self.counters.count(Counter::BinaryIn),
-            Event::Pong(_) => self.socket.mark_alive(),
+            Event::Pong(_) => {}
             Event::Ping(payload) => {
                 let pong = match peer.is_dialled {
                     true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),

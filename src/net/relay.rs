@@ -98,7 +98,6 @@ impl Relay {
             let reactor = reactors[index % reactors.len()].clone();
             diallers.push(starter.start_dialler(url, reactor, &mut outbox)?);
         }
-        outbox.flush();
         let Starter { shared, metrics, threads, .. } = starter;
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
         Ok(Relay { address, metrics, shared, reactors, diallers, outbox, threads })
@@ -211,7 +210,9 @@ impl Starter {
     ) -> io::Result<Sender<LinkEvent>> {
         let config = &self.shared.config;
         let peer = self.shared.next_peer();
+        // Before the dialler runs: its connection is not to reach the writer first.
         outbox.push(peer, Outbound::Expect(peer));
+        outbox.flush();
         let (sender, events) = crossbeam_channel::unbounded();
         let link = Arc::new(Link {
             peer,

@@ -67,6 +67,8 @@ pub struct Remote {
     pub id: PeerId,
     /// A configured peer: frames to it are masked, and it stays while it is down.
     pub is_link: bool,
+    /// How often it was connected.
+    pub connections: u64,
     socket: Option<Arc<Socket>>,
     state: State,
     backlog: VecDeque<Piece>,
@@ -85,6 +87,7 @@ impl Remote {
         Remote {
             id,
             is_link,
+            connections: 0,
             socket: None,
             state: State::Open,
             backlog: VecDeque::new(),
@@ -118,6 +121,12 @@ impl Remote {
         self.socket.as_deref()
     }
 
+    /// It is a link that will be dialled again: not one that led to this relay itself.
+    pub fn may_return(&self) -> bool {
+        let ending = self.socket().and_then(Socket::ending);
+        self.is_link && ending != Some(Ending::Itself)
+    }
+
     /// Bytes that wait.
     pub fn backlog_bytes(&self) -> usize {
         self.backlog_bytes
@@ -125,6 +134,7 @@ impl Remote {
 
     /// The peer is connected: `first` leaves, then what waited for it.
     pub fn connect(&mut self, socket: Arc<Socket>, first: Bytes, token: Token, pen: &Pen<'_>) {
+        self.connections += 1;
         self.socket = Some(socket);
         self.state = State::Open;
         self.is_watched = false;
@@ -133,9 +143,14 @@ impl Remote {
         self.write_backlog(token, pen);
     }
 
-    /// A configured peer's connection is gone. What was not begun waits for the next one.
+    /// A configured peer's connection is gone. What was not begun waits for the next one, unless
+    /// it was given up, or is the close frame of this one.
     pub fn disconnect(&mut self) {
-        self.cut_frame();
+        if self.is_open() {
+            self.cut_frame();
+        } else {
+            self.give_up();
+        }
         self.socket = None;
         self.state = State::Open;
         self.stuck_since = None;
@@ -352,3 +367,6 @@ fn write(socket: &Socket, pieces: &[Piece], counters: &Counters) -> io::Result<u
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,8 +90,10 @@ pub struct Writer {
 #[derive(Clone, Copy, Debug)]
 enum Due {
     Heartbeat(PeerId),
-    Ping(PeerId),
-    Pong(PeerId),
+    /// For this connection of the peer, as [`Remote::connections`] counts: a link has many.
+    Ping(PeerId, u64),
+    /// Likewise.
+    Pong(PeerId, u64),
 }
 
 /// The relay stops: peers are closed slice by slice.
@@ -129,9 +131,7 @@ impl Writer {
             self.now = Instant::now();
             self.write_where_possible(&events);
             self.take_turns();
-            if self.next_delivery() <= self.now {
-                self.deliver();
-            }
+            self.deliver_if_due();
             self.run_timers();
         }
         // Reactors may still wait for room in the queue: let them end as well.
@@ -258,7 +258,7 @@ impl Writer {
             self.timers.set(self.now, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
         }
         if let Some(interval) = self.parts.config.ping_interval {
-            self.timers.set(self.now, interval, Due::Ping(peer));
+            self.timers.set(self.now, interval, Due::Ping(peer, remote.connections));
         }
     }
 
@@ -286,7 +286,7 @@ impl Writer {
     fn close(&mut self, peer: PeerId) {
         let Some(slot) = self.slot(peer) else { return };
         let remote = &mut self.remotes[slot];
-        if remote.is_link {
+        if remote.may_return() {
             return remote.disconnect();
         }
         remote.give_up();
@@ -297,6 +297,14 @@ impl Writer {
     /// When messages may leave: at once, unless some left less than the gap ago (Gun: `opt.gap`).
     fn next_delivery(&self) -> Instant {
         self.last_delivery.map_or(self.now, |last| last + self.parts.config.batch_gap)
+    }
+
+    /// A batch without messages is not waited with: its turns may hold all of the queues' budget,
+    /// and the peers that went with it hold their sockets.
+    fn deliver_if_due(&mut self) {
+        if self.batch.is_empty() || self.next_delivery() <= self.now {
+            self.deliver();
+        }
     }
 
     /// Encodes the batch and hands every peer its share.
@@ -334,19 +342,20 @@ impl Writer {
             return;
         }
         let pen = pen(&self.parts, self.now);
-        let copies = match marks {
+        let (copies, frames) = match marks {
             None if !remote.is_link => {
                 remote.send(self.batch.shared(), Token(slot), &pen);
-                self.batch.broadcasts()
+                (self.batch.broadcasts(), self.batch.frames())
             }
             marks => {
                 let copies = self.batch.cut_for(marks.unwrap_or(0..0), remote.is_link);
                 if copies > 0 {
                     remote.send(self.batch.cut(), Token(slot), &pen);
                 }
-                copies
+                (copies, self.batch.cut_frames())
             }
         };
+        self.parts.counters.add(Counter::FramesOut, frames as u64);
         self.parts.counters.add(Counter::CopiesOut, copies as u64);
         self.has_trouble |= is_trouble(remote);
     }
@@ -362,8 +371,8 @@ impl Writer {
         while let Some((due_at, due)) = self.timers.take_due(self.now) {
             match due {
                 Due::Heartbeat(peer) => self.heartbeat(peer, due_at),
-                Due::Ping(peer) => self.ping(peer),
-                Due::Pong(peer) => self.check_pong(peer),
+                Due::Ping(peer, connection) => self.ping(peer, connection),
+                Due::Pong(peer, connection) => self.check_pong(peer, connection),
             }
         }
         if self.has_trouble {
@@ -378,9 +387,8 @@ impl Writer {
         }
     }
 
-    fn ping(&mut self, peer: PeerId) {
-        let Some(slot) = self.slot(peer) else { return };
-        let remote = &self.remotes[slot];
+    fn ping(&mut self, peer: PeerId, connection: u64) {
+        let Some(remote) = self.connected(peer, connection) else { return };
         let Some(socket) = remote.socket() else { return };
         socket.take_alive();
         let ping = match remote.is_link {
@@ -388,19 +396,25 @@ impl Writer {
             false => frame::ping(b""),
         };
         self.write_frame(peer, &ping);
-        self.timers.set(self.now, self.parts.config.pong_timeout, Due::Pong(peer));
+        self.timers.set(self.now, self.parts.config.pong_timeout, Due::Pong(peer, connection));
     }
 
-    fn check_pong(&mut self, peer: PeerId) {
-        let Some(slot) = self.slot(peer) else { return };
-        let remote = &mut self.remotes[slot];
+    fn check_pong(&mut self, peer: PeerId, connection: u64) {
+        let Some(remote) = self.connected(peer, connection) else { return };
         let Some(socket) = remote.socket() else { return };
-        if !socket.take_alive() {
+        // While something waits the ping may not have left yet; a stall ends such a peer.
+        if !socket.take_alive() && remote.stuck_since().is_none() {
             return remote.hang_up(Ending::Silent);
         }
         if let Some(interval) = self.parts.config.ping_interval {
-            self.timers.set(self.now, interval, Due::Ping(peer));
+            self.timers.set(self.now, interval, Due::Ping(peer, connection));
         }
+    }
+
+    /// The peer, if it is still on this connection.
+    fn connected(&mut self, peer: PeerId, connection: u64) -> Option<&mut Remote> {
+        let slot = self.slot(peer)?;
+        Some(&mut self.remotes[slot]).filter(|remote| remote.connections == connection)
     }
 
     /// Closes peers that are stuck for too long, and hangs up on those that do not take their
@@ -456,6 +470,7 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
 
 fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
     if remote.is_open() && remote.socket().is_some() {
+        pen.counters.count(Counter::FramesOut);
         remote.send(&[Piece { bytes, ends_frame: true }], Token(slot), pen);
     }
 }
@@ -463,3 +478,6 @@ fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
 fn is_trouble(remote: &Remote) -> bool {
     remote.stuck_since().is_some() || remote.closing_since().is_some()
 }
+
+#[cfg(test)]
+mod tests;
