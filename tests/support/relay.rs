@@ -17,7 +17,8 @@ pub enum Kind {
     Mesh,
     /// The relay of the package without AXE: stores, answers, floods.
     Stock,
-    /// The relay of the package as it comes: puts go to subscribers only.
+    /// The relay of the package as it comes: puts go to subscribers only, and questions not always to
+    /// everybody, so that not every test passes with it.
     Axe,
 }
 
@@ -57,7 +58,7 @@ pub struct Setup {
     pub kind: Kind,
     pub port: u16,
     pub peers: Vec<String>,
-    /// Further flags of gunmetal. The relays of the package know `--message-bytes-max` and ignore the rest.
+    /// Further flags of gunmetal. The relays of the package know `--message-bytes-max` and `--gap` and ignore the rest.
     pub flags: Vec<String>,
 }
 
@@ -111,6 +112,7 @@ impl Setup {
             "port": self.port,
             "peers": self.peers,
             "max": self.flag("--message-bytes-max"),
+            "gap": self.flag("--gap"),
         });
         node.run(format!("{} relay", self.kind.name()), "relay.js", &setup)
     }
