@@ -27,18 +27,18 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::conn::{Conn, Hearing, Link, Stage};
+use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
-use super::queue::{Outbound, Outbox, Source};
+use super::queue::{Outbound, Outbox};
 use super::socket::{Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
-use crate::dam::batch::{Ignored, Refusal};
 use crate::dam::dedup::GENERATION_MS;
-use crate::dam::mesh::{Dropped, Mesh, Peer, Route, Router};
+use crate::dam::mesh::{Mesh, Peer, Router};
 use crate::dam::peer::{Name, PeerId};
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
-use crate::ws::reader::{Event, FrameReader, Payload, ReadError, Role};
+use crate::ws::reader::{FrameReader, Role};
 use crate::ws::upgrade::{self, HeadLimits};
 
 /// The token of commands from other threads.
@@ -133,14 +133,6 @@ pub struct Reactor {
     ends: Option<Instant>,
     buffer: Box<[u8]>,
     now: Instant,
-}
-
-/// What becomes of a connection after a read.
-enum Fate {
-    /// It goes on.
-    Open,
-    /// Nothing more is to be heard from it; the writer sends this last frame.
-    Finish(Bytes, Ending),
 }
 
 impl Reactor {
@@ -240,9 +232,9 @@ impl Reactor {
         self.listener = None;
         self.may_accept = false;
         self.accept_at = None;
-        let heads = self.conns.iter().filter(|(_, conn)| matches!(conn.stage, Stage::Head(_)));
-        let heads: Vec<_> = heads.map(|(index, _)| index).collect();
-        for index in heads {
+        let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
+        let others: Vec<_> = others.map(|(index, _)| index).collect();
+        for index in others {
             self.remove(index, Ending::Stopping);
         }
     }
@@ -382,7 +374,10 @@ impl Reactor {
                 self.hear(index, &mut buffer[..count]);
                 count == buffer.len()
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.conns[index].is_hung_up = false;
+                false
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(_) => {
                 self.remove(index, Ending::Peer);
@@ -553,127 +548,6 @@ impl Reactor {
     }
 }
 
-/// What hearing a peer needs, apart from the peer.
-struct Hearer<'a> {
-    router: &'a mut Router,
-    outbox: &'a mut Outbox,
-    counters: &'a Counters,
-    socket: &'a Socket,
-}
-
-impl Hearer<'_> {
-    /// Hears the frames in `input`.
-    fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
-        let Hearing { reader, peer } = hearing;
-        // Whatever it says: a pong cannot overtake a long frame, nor a ping a long backlog.
-        self.socket.mark_alive();
-        let mut at = 0;
-        loop {
-            let fate = match reader.next(input, &mut at) {
-                Ok(None) => break,
-                Ok(Some(event)) => self.hear_event(event, peer),
-                Err(fault) => broken(fault, peer),
-            };
-            if let Fate::Finish(..) = fate {
-                return fate;
-            }
-        }
-        Fate::Open
-    }
-
-    fn hear_event(&mut self, event: Event<'_>, peer: &mut Peer) -> Fate {
-        match event {
-            Event::Text(payload) => return self.hear_text(&payload, peer),
-            Event::Binary(_) => self.counters.count(Counter::BinaryIn),
-            Event::Pong(_) => {}
-            Event::Ping(payload) => {
-                let pong = match peer.is_dialled {
-                    true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),
-                    false => frame::pong(payload),
-                };
-                self.outbox.push(peer.id, Outbound::Frame(peer.id, pong));
-            }
-            Event::Close(code) => {
-                return Fate::Finish(last_frame(code, "", peer), Ending::Peer);
-            }
-        }
-        Fate::Open
-    }
-
-    fn hear_text(&mut self, payload: &Payload<'_>, peer: &mut Peer) -> Fate {
-        self.counters.count(Counter::FramesIn);
-        let source = match payload {
-            Payload::Borrowed(text) => Source::borrowed(text),
-            Payload::Owned(text) => Source::owned(text),
-        };
-        let (outbox, counters, from) = (&mut *self.outbox, self.counters, peer.id);
-        let mut is_itself = false;
-        self.router.receive(payload, peer, &mut |route| match route {
-            Route::Broadcast(message, except) => {
-                counters.count(Counter::MessagesIn);
-                counters.count(Counter::Broadcast);
-                outbox.broadcast(&message, &source, except);
-            }
-            Route::Peer(to, message) => {
-                counters.count(Counter::MessagesIn);
-                counters.count(Counter::Routed);
-                outbox.send(to, &message, &source);
-            }
-            Route::Reply(text) => {
-                counters.count(Counter::Replied);
-                outbox.say(from, &text);
-            }
-            Route::Drop(dropped) => count_dropped(dropped, counters),
-            Route::Itself => is_itself = true,
-        });
-        match is_itself {
-            true => Fate::Finish(last_frame(Some(frame::CLOSE_NORMAL), "", peer), Ending::Itself),
-            false => Fate::Open,
-        }
-    }
-}
-
-fn broken(fault: ReadError, peer: &Peer) -> Fate {
-    let last = last_frame(Some(fault.close_code()), &fault.to_string(), peer);
-    Fate::Finish(last, Ending::Protocol)
-}
-
-/// A close frame with this code, or without any.
-fn last_frame(code: Option<u16>, reason: &str, peer: &Peer) -> Bytes {
-    let payload = code.map(|code| frame::close_payload(code, reason)).unwrap_or_default();
-    if peer.is_dialled {
-        return frame::masked(Opcode::Close, &[&payload], rand::random()).into();
-    }
-    match code {
-        Some(code) => frame::close(code, reason),
-        None => Bytes::from_static(&[0x88, 0]),
-    }
-}
-
-fn count_dropped(dropped: Dropped, counters: &Counters) {
-    if !matches!(dropped, Dropped::Refused(_) | Dropped::Ignored(_)) {
-        counters.count(Counter::MessagesIn);
-    }
-    counters.count(match dropped {
-        Dropped::DuplicateId => Counter::DroppedDuplicateId,
-        Dropped::DuplicateHash => Counter::DroppedDuplicateHash,
-        Dropped::LostAck => Counter::DroppedLostAck,
-        Dropped::NotFound => Counter::DroppedNotFound,
-        Dropped::SameHash => Counter::DroppedSameHash,
-        Dropped::Echo => Counter::DroppedEcho,
-        Dropped::Skipped => Counter::DroppedSkipped,
-        Dropped::Control => Counter::ControlIn,
-        Dropped::ErrorReport => Counter::ErrorReportsIn,
-        Dropped::UnknownVerb => Counter::UnknownVerbs,
-        Dropped::Refused(Refusal::TooBig) => Counter::RefusedTooBig,
-        Dropped::Refused(Refusal::Broken) => Counter::RefusedBroken,
-        Dropped::Refused(Refusal::TooDeep) => Counter::RefusedTooDeep,
-        Dropped::Ignored(
-            Ignored::Empty | Ignored::Heartbeat | Ignored::NotJson | Ignored::Element,
-        ) => Counter::Ignored,
-    });
-}
-
 /// The longest frame that is read at all: above it the connection is closed with 1009. In the
 /// same proportion to the longest message as `ws`'s 100 MiB are to Gun's 90 MB, so that a message
 /// somewhat too big still gets Gun's answer.
@@ -683,10 +557,7 @@ fn frame_bytes_max(config: &Config) -> usize {
 
 /// The process or the kernel is out of something that may come back.
 fn is_shortage(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    const ENOMEM: i32 = 12;
-    const ENOBUFS: i32 = 105;
+    use libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOMEM | ENOBUFS))
 }
 

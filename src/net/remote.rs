@@ -241,17 +241,18 @@ impl Remote {
     }
 
     fn keep_rest(&mut self, pieces: &[Piece], mut written: usize) {
+        let mut is_mid_frame = false;
         for piece in pieces {
             let done = written.min(piece.bytes.len());
             written -= done;
-            if done == piece.bytes.len() {
-                continue;
+            if done < piece.bytes.len() {
+                if self.backlog.is_empty() {
+                    self.is_mid_frame = is_mid_frame || done > 0;
+                }
+                self.backlog_bytes += piece.bytes.len() - done;
+                self.backlog.push_back(Piece { bytes: piece.bytes.slice(done..), ..*piece });
             }
-            if self.backlog.is_empty() {
-                self.is_mid_frame = done > 0 || !starts_frame(pieces, piece);
-            }
-            self.backlog_bytes += piece.bytes.len() - done;
-            self.backlog.push_back(Piece { bytes: piece.bytes.slice(done..), ..*piece });
+            is_mid_frame = !piece.ends_frame;
         }
     }
 
@@ -342,12 +343,6 @@ impl Remote {
         self.is_mid_frame = false;
         self.stuck_since = None;
     }
-}
-
-/// Whether `piece` is the first of a frame among `pieces`.
-fn starts_frame(pieces: &[Piece], piece: &Piece) -> bool {
-    let index = pieces.iter().position(|other| std::ptr::eq(other, piece));
-    index.is_none_or(|index| index == 0 || pieces[index - 1].ends_frame)
 }
 
 /// Writes pieces until the kernel takes no more. Returns how many bytes it took.
