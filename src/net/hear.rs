@@ -60,6 +60,13 @@ impl Hearer<'_> {
         match event {
             Event::Text(payload) => return self.hear_text(&payload, peer),
             Event::Binary(_) => self.counters.count(Counter::BinaryIn),
+            Event::LongText(_) => {
+                self.counters.count(Counter::FramesIn);
+                self.counters.count(Counter::Replied);
+                count_dropped(Dropped::Refused(Refusal::TooBig), self.counters);
+                let answer = self.router.error(Refusal::TooBig);
+                self.outbox.say(peer.id, &answer);
+            }
             Event::Pong(_) => self.socket.mark_alive(),
             Event::Ping(payload) => {
                 let pong = match peer.is_dialled {

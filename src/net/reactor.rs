@@ -49,6 +49,10 @@ pub const LISTENER: Token = Token(usize::MAX - 1);
 /// Bytes read at once; the buffer is the thread's, not the connection's.
 const READ_BYTES: usize = 64 * 1024;
 
+/// A longer frame closes the connection with 1009, in bytes: the limit of `ws`, which Gun's relays
+/// are built on. A higher `--message-bytes-max` raises it.
+const FRAME_BYTES_MAX: usize = 100 << 20;
+
 /// Connections accepted in one turn, so that a storm of them does not starve those that are there.
 const ACCEPTS_PER_TURN_MAX: usize = 256;
 
@@ -323,7 +327,7 @@ impl Reactor {
         };
         let name = Name::Url(&link.name);
         let hearing = Box::new(Hearing {
-            reader: FrameReader::new(Role::Client, frame_bytes_max(&self.shared.config)),
+            reader: frame_reader(Role::Client, &self.shared.config),
             peer: Peer {
                 id: link.peer,
                 seat: self.shared.mesh.peers.join(link.peer, name),
@@ -456,7 +460,7 @@ impl Reactor {
         let seat = self.shared.mesh.peers.join(id, Name::Id(&name));
         let conn = &mut self.conns[index];
         conn.stage = Stage::Open(Box::new(Hearing {
-            reader: FrameReader::new(Role::Server, frame_bytes_max(&self.shared.config)),
+            reader: frame_reader(Role::Server, &self.shared.config),
             peer: Peer { id, seat, is_dialled: false, pid: None },
         }));
         let greeting = self.router.greeting();
@@ -548,11 +552,12 @@ impl Reactor {
     }
 }
 
-/// The longest frame that is read at all: above it the connection is closed with 1009. In the
-/// same proportion to the longest message as `ws`'s 100 MiB are to Gun's 90 MB, so that a message
-/// somewhat too big still gets Gun's answer.
-fn frame_bytes_max(config: &Config) -> usize {
-    config.message_bytes_max + config.message_bytes_max / 6
+/// A reader that keeps what may be a message: a UTF-16 code unit is at most three bytes of UTF-8.
+/// What is longer is skipped and gets Gun's answer; beyond [`FRAME_BYTES_MAX`] the connection ends.
+fn frame_reader(role: Role, config: &Config) -> FrameReader {
+    let frame_bytes_max = config.message_bytes_max.max(FRAME_BYTES_MAX);
+    let text_bytes_max = config.message_bytes_max.saturating_mul(3).min(frame_bytes_max);
+    FrameReader::new(role, frame_bytes_max).skipping_texts_over(text_bytes_max)
 }
 
 /// The process or the kernel is out of something that may come back.
