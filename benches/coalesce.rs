@@ -42,9 +42,9 @@ fn bench(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("encode for all", count), |bencher| {
             bencher.iter(|| {
                 add(&mut batch, &turn, |_, _| {});
-                batch.encode();
+                let marks = batch.encode();
                 black_box(batch.shared());
-                batch.clear();
+                batch.clear(marks);
             });
         });
         group.bench_function(BenchmarkId::new("encode and cut for a sender", count), |bencher| {
@@ -54,10 +54,10 @@ fn bench(criterion: &mut Criterion) {
                         batch.except(0);
                     }
                 });
-                batch.encode();
-                let marks = batch.marked().next().expect("one peer").1;
-                black_box(batch.cut_for(marks, false));
-                batch.clear();
+                let marks = batch.encode();
+                let (_, cut) = marks.by_slot().next().expect("one peer");
+                black_box(batch.cut_for(cut, false));
+                batch.clear(marks);
             });
         });
         let puts: Vec<_> = (0..count).map(common::put).collect();

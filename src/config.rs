@@ -253,7 +253,7 @@ struct Flags {
     /// Time between pings to a quiet peer; 0: no pings
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "30", value_parser = seconds(0.0..=3600.0))]
     ping_interval: Duration,
-    /// Time a pinged peer has to say anything; then it is closed
+    /// Time a pinged peer has to answer; then it is closed
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "30", value_parser = seconds(0.1..=3600.0))]
     pong_timeout: Duration,
     /// Time a peer with a backlog may take nothing; then it is closed

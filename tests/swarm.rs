@@ -753,6 +753,20 @@ fn large_messages_arrive_whole_and_leave_no_memory_behind() {
     relay.stop();
 }
 
+#[test]
+fn a_large_answer_leaves_no_memory_behind() {
+    let _turn = turn_of_tests();
+    let relay = Relay::start_with(&["--reactors", "2", "--writers", "2"], &GIVES_BACK);
+    let mut swarm = Swarm::new(relay.address());
+    let pair = swarm.join(2);
+    let question = Message { kind: Kind::Get, source: 0, n: 0 };
+    swarm.drive("a question and its answer", &mut Questions::new(1..2, 0..1, 1, 1));
+    let before = relay.resident_bytes();
+    swarm.drive("a large answer", &mut Large::answer("large3", &question, pair));
+    wait_for_memory(&mut swarm, &relay, before + LARGE_LEFT_BYTES_MAX);
+    relay.stop();
+}
+
 fn wait_for_memory(swarm: &mut Swarm, relay: &Relay, bytes_max: u64) {
     wait_until(swarm, "the relay to give memory back", || match relay.resident_bytes() {
         bytes if bytes <= bytes_max => Ok(()),
@@ -769,6 +783,13 @@ struct Large {
 }
 
 impl Large {
+    /// An answer to a question that the second of `pair` has asked already.
+    fn answer(name: &str, question: &Message, pair: Range<Id>) -> Large {
+        let put = Large::put(name, pair);
+        let ack = format!("{},\"put\"", question.ack());
+        Large { text: put.text.replacen(",\"put\"", &ack, 1), ..put }
+    }
+
     fn put(name: &str, clients: Range<Id>) -> Large {
         let text =
             format!("{{\"#\":\"{name}\",\"put\":\"{}\"}}", "0123456".repeat(LARGE_BYTES / 7));
@@ -779,8 +800,9 @@ impl Large {
 impl Crowd for Large {
     fn hear(&mut self, client: Id, said: Said<'_>) {
         let Said::Text(text) = said else { panic!("client {client} heard {said:?}") };
-        let names = text.strip_prefix(&self.text[..self.text.len() - 1]);
-        let is_whole = names.is_some_and(|n| n.starts_with(r#","><":""#) && n.ends_with("\"}"));
+        let rest = text.strip_prefix(&self.text[..self.text.len() - 1]);
+        let is_named = |rest: &str| rest.starts_with(r#","><":""#) && rest.ends_with("\"}");
+        let is_whole = rest.is_some_and(|rest| rest == "}" || is_named(rest));
         assert!(is_whole, "client {client}: {} bytes arrived damaged", text.len());
         assert!(!self.arrived.contains(&client) && client != self.clients.start);
         self.arrived.push(client);

@@ -186,6 +186,11 @@ impl Router {
         format!(r##"{{"dam":"hi","#":"{}"}}"##, self.random_id())
     }
 
+    /// What a peer is told whose frame was refused.
+    pub fn error(&mut self, refusal: Refusal) -> String {
+        self.judge.error(refusal)
+    }
+
     /// A random name for an inbound peer.
     pub fn random_id(&mut self) -> String {
         random_id(&mut self.judge.random)

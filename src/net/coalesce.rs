@@ -28,6 +28,17 @@ const COPIED_SLICE_BYTES_MAX: usize = 512;
 /// hold all of the batch in memory, and count for little.
 const SHARED_PART_MIN: usize = 8;
 
+/// A slice of the batch that all peers share is at most this long, or one frame: what a slow peer
+/// must still take before it can be closed.
+const SHARED_PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// A batch takes no more turns once it holds this much, in bytes. It is to fit into the kernel's
+/// buffer of a peer that keeps up, and a busy queue cannot put off writing for ever.
+const BATCH_BYTES_MAX: usize = 512 * 1024;
+
+/// Likewise, in turns.
+const BATCH_TURNS_MAX: usize = 64;
+
 /// A message of the batch: which turn, which item.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageRef {
@@ -54,6 +65,17 @@ impl Mark {
     }
 }
 
+/// The marks of a batch, by peer.
+#[derive(Debug, Default)]
+pub struct Marks(Vec<(usize, Mark)>);
+
+impl Marks {
+    /// The slots that have marks, in ascending order, each with its own, in the order added.
+    pub fn by_slot(&self) -> impl Iterator<Item = (usize, &[(usize, Mark)])> {
+        self.0.chunk_by(|one, next| one.0 == next.0).map(|marks| (marks[0].0, marks))
+    }
+}
+
 /// A broadcast message, encoded.
 #[derive(Clone, Debug)]
 struct Encoded {
@@ -73,7 +95,9 @@ struct Group {
 
 /// See the module's head.
 pub struct Coalescer {
-    batch_bytes_max: usize,
+    frame_bytes_max: usize,
+    /// Memory of the turns.
+    bytes: usize,
     turns: Vec<Arc<Turn>>,
     broadcasts: Vec<Encoded>,
     /// Marks by peer, in the order added.
@@ -88,10 +112,11 @@ pub struct Coalescer {
 }
 
 impl Coalescer {
-    /// An empty batch, whose frames hold up to `batch_bytes_max` bytes of messages, or one message.
-    pub fn new(batch_bytes_max: usize) -> Self {
+    /// An empty batch, whose frames hold up to `frame_bytes_max` bytes of messages, or one message.
+    pub fn new(frame_bytes_max: usize) -> Self {
         Coalescer {
-            batch_bytes_max,
+            frame_bytes_max,
+            bytes: 0,
             turns: Vec::new(),
             broadcasts: Vec::new(),
             marks: Vec::new(),
@@ -122,7 +147,13 @@ impl Coalescer {
 
     /// Takes in a turn, whose messages are then added by index.
     pub fn add_turn(&mut self, turn: Arc<Turn>) {
+        self.bytes += turn.bytes();
         self.turns.push(turn);
+    }
+
+    /// The batch is as large as it should become.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES_MAX || self.turns.len() >= BATCH_TURNS_MAX
     }
 
     /// Adds item `item` of the newest turn for everybody.
@@ -164,8 +195,8 @@ impl Coalescer {
         }
     }
 
-    /// Encodes the batch. After this it can be handed out.
-    pub fn encode(&mut self) {
+    /// Encodes the batch. After this it can be handed out. Returns the peers' marks.
+    pub fn encode(&mut self) -> Marks {
         self.marks.sort_by_key(|(slot, _)| *slot);
         let mut start = 0;
         while start < self.broadcasts.len() {
@@ -173,8 +204,9 @@ impl Coalescer {
         }
         self.encoded = self.buffer.split().freeze();
         let mut shared = std::mem::take(&mut self.shared);
-        self.share_groups(0..self.groups.len(), &mut shared);
+        self.share_groups(&mut shared);
         self.shared = shared;
+        Marks(std::mem::take(&mut self.marks))
     }
 
     /// Encodes the frame that starts with broadcast message `start`. Returns where the next does.
@@ -214,7 +246,7 @@ impl Coalescer {
             let (_, Body::Small(range)) = self.body(broadcast.message) else {
                 return (index, bytes);
             };
-            if index > start && bytes + range.len() > self.batch_bytes_max {
+            if index > start && bytes + range.len() > self.frame_bytes_max {
                 return (index, bytes);
             }
             bytes += range.len();
@@ -230,26 +262,27 @@ impl Coalescer {
         self.buffer.extend_from_slice(turn.text(range));
     }
 
-    /// Adds whole groups to `pieces`, neighbours in one slice.
-    fn share_groups(&self, groups: Range<usize>, pieces: &mut Vec<Piece>) {
-        let mut pending: Option<Range<usize>> = None;
-        let push = |range: Range<usize>, ends_frame, pieces: &mut Vec<Piece>| {
-            pieces.push(Piece { bytes: self.encoded.slice(range), ends_frame });
-        };
-        for group in &self.groups[groups] {
-            let start = pending.take().map_or(group.frame.start, |range| range.start);
-            if !group.is_large {
-                pending = Some(start..group.frame.end);
+    /// Adds all groups to `pieces`, neighbours in one slice up to [`SHARED_PIECE_BYTES_MAX`].
+    fn share_groups(&self, pieces: &mut Vec<Piece>) {
+        let mut pending = 0..0;
+        for group in &self.groups {
+            let joined = pending.start..group.frame.end;
+            if !pending.is_empty() && !group.is_large && joined.len() <= SHARED_PIECE_BYTES_MAX {
+                pending = joined;
                 continue;
             }
-            if start < group.frame.start {
-                push(start..group.frame.start, true, pieces);
+            self.push_encoded(std::mem::replace(&mut pending, group.frame.clone()), true, pieces);
+            if group.is_large {
+                self.push_encoded(std::mem::take(&mut pending), false, pieces);
+                self.push_large(self.broadcasts[group.messages.start].message, pieces);
             }
-            push(group.frame.clone(), false, pieces);
-            self.push_large(self.broadcasts[group.messages.start].message, pieces);
         }
-        if let Some(range) = pending {
-            push(range, true, pieces);
+        self.push_encoded(pending, true, pieces);
+    }
+
+    fn push_encoded(&self, range: Range<usize>, ends_frame: bool, pieces: &mut Vec<Piece>) {
+        if !range.is_empty() {
+            pieces.push(Piece { bytes: self.encoded.slice(range), ends_frame });
         }
     }
 
@@ -269,22 +302,9 @@ impl Coalescer {
         &self.shared
     }
 
-    /// The slots that have marks, each with its range of marks, in ascending order.
-    pub fn marked(&self) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
-        let slots: Vec<usize> = self.marks.iter().map(|(slot, _)| *slot).collect();
-        let mut start = 0;
-        std::iter::from_fn(move || {
-            let slot = *slots.get(start)?;
-            let count = slots[start..].iter().take_while(|other| **other == slot).count();
-            let marks = start..start + count;
-            start += count;
-            Some((slot, marks))
-        })
-    }
-
     /// Cuts out what a peer with these marks gets, with each frame masked for a link. Returns how
     /// many messages; [`cut`](Self::cut) has the pieces.
-    pub fn cut_for(&mut self, marks: Range<usize>, is_masked: bool) -> usize {
+    pub fn cut_for(&mut self, marks: &[(usize, Mark)], is_masked: bool) -> usize {
         let mut framing = Framing {
             is_masked,
             own: std::mem::take(&mut self.own),
@@ -292,7 +312,7 @@ impl Coalescer {
             ..Framing::new(self)
         };
         framing.pieces.clear();
-        framing.frame_all(&self.marks[marks]);
+        framing.frame_all(marks);
         let (own, pieces) = (framing.own, framing.pieces);
         let (copies, frames) = (framing.copies, framing.frames);
         (self.own, self.pieces, self.cut_frames) = (own, pieces, frames);
@@ -319,13 +339,16 @@ impl Coalescer {
         self.cut_frames
     }
 
-    /// Forgets the batch, and keeps the memory for the next.
-    pub fn clear(&mut self) {
+    /// Forgets the batch, and keeps its memory and that of its marks for the next.
+    pub fn clear(&mut self, marks: Marks) {
+        self.marks = marks.0;
+        self.marks.clear();
+        self.bytes = 0;
         self.turns.clear();
         self.broadcasts.clear();
-        self.marks.clear();
         self.groups.clear();
         self.shared.clear();
+        self.pieces.clear();
         self.encoded = Bytes::new();
     }
 }
@@ -442,7 +465,7 @@ impl<'a> Framing<'a> {
 
     fn add_part(&mut self, part: Part, count: usize) {
         let bytes = self.text(&part).len();
-        if self.count > 0 && self.bytes + bytes > self.batch.batch_bytes_max {
+        if self.count > 0 && self.bytes + bytes > self.batch.frame_bytes_max {
             self.end_frame();
         }
         self.bytes += bytes;

@@ -1,7 +1,8 @@
 //! All I/O, clocks and threads.
 //!
 //! - [`relay`] starts and stops everything.
-//! - [`reactor`]: a thread that reads. [`conn`]: one of its connections. [`http`]: what requests get.
+//! - [`reactor`]: a thread that reads. [`conn`]: one of its connections. [`hear`]: what a peer says.
+//!   [`http`]: what requests get.
 //! - [`queue`]: all that crosses from reactors to writers.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
@@ -10,6 +11,7 @@
 pub mod coalesce;
 pub mod conn;
 pub mod dial;
+pub mod hear;
 pub mod http;
 pub mod queue;
 pub mod reactor;

@@ -90,6 +90,11 @@ impl Turn {
         &self.items
     }
 
+    /// The memory it takes, large messages included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The text of small messages.
     pub fn text(&self, range: &Range<usize>) -> &[u8] {
         &self.text[range.clone()]
@@ -368,6 +373,16 @@ impl Outbox {
             Err(TrySendError::Disconnected(_)) => {}
         }
         lane.bell.ring();
+    }
+}
+
+impl Drop for Outbox {
+    /// A writer ends when no outbox is left, and may be asleep then.
+    fn drop(&mut self) {
+        for Lane { sender, bell } in self.lanes.drain(..) {
+            drop(sender);
+            bell.ring();
+        }
     }
 }
 

@@ -27,18 +27,18 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::conn::{Conn, Hearing, Link, Stage};
+use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
-use super::queue::{Outbound, Outbox, Source};
+use super::queue::{Outbound, Outbox};
 use super::socket::{Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
-use crate::dam::batch::{Ignored, Refusal};
 use crate::dam::dedup::GENERATION_MS;
-use crate::dam::mesh::{Dropped, Mesh, Peer, Route, Router};
+use crate::dam::mesh::{Mesh, Peer, Router};
 use crate::dam::peer::{Name, PeerId};
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
-use crate::ws::reader::{Event, FrameReader, Payload, ReadError, Role};
+use crate::ws::reader::{FrameReader, Role};
 use crate::ws::upgrade::{self, HeadLimits};
 
 /// The token of commands from other threads.
@@ -48,6 +48,10 @@ pub const LISTENER: Token = Token(usize::MAX - 1);
 
 /// Bytes read at once; the buffer is the thread's, not the connection's.
 const READ_BYTES: usize = 64 * 1024;
+
+/// A longer frame closes the connection with 1009, in bytes: the limit of `ws`, which Gun's relays
+/// are built on. A higher `--message-bytes-max` raises it.
+const FRAME_BYTES_MAX: usize = 100 << 20;
 
 /// Connections accepted in one turn, so that a storm of them does not starve those that are there.
 const ACCEPTS_PER_TURN_MAX: usize = 256;
@@ -133,14 +137,6 @@ pub struct Reactor {
     ends: Option<Instant>,
     buffer: Box<[u8]>,
     now: Instant,
-}
-
-/// What becomes of a connection after a read.
-enum Fate {
-    /// It goes on.
-    Open,
-    /// Nothing more is to be heard from it; the writer sends this last frame.
-    Finish(Bytes, Ending),
 }
 
 impl Reactor {
@@ -240,9 +236,9 @@ impl Reactor {
         self.listener = None;
         self.may_accept = false;
         self.accept_at = None;
-        let heads = self.conns.iter().filter(|(_, conn)| matches!(conn.stage, Stage::Head(_)));
-        let heads: Vec<_> = heads.map(|(index, _)| index).collect();
-        for index in heads {
+        let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
+        let others: Vec<_> = others.map(|(index, _)| index).collect();
+        for index in others {
             self.remove(index, Ending::Stopping);
         }
     }
@@ -331,7 +327,7 @@ impl Reactor {
         };
         let name = Name::Url(&link.name);
         let hearing = Box::new(Hearing {
-            reader: FrameReader::new(Role::Client, frame_bytes_max(&self.shared.config)),
+            reader: frame_reader(Role::Client, &self.shared.config),
             peer: Peer {
                 id: link.peer,
                 seat: self.shared.mesh.peers.join(link.peer, name),
@@ -382,7 +378,10 @@ impl Reactor {
                 self.hear(index, &mut buffer[..count]);
                 count == buffer.len()
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.conns[index].is_hung_up = false;
+                false
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
             Err(_) => {
                 self.remove(index, Ending::Peer);
@@ -461,7 +460,7 @@ impl Reactor {
         let seat = self.shared.mesh.peers.join(id, Name::Id(&name));
         let conn = &mut self.conns[index];
         conn.stage = Stage::Open(Box::new(Hearing {
-            reader: FrameReader::new(Role::Server, frame_bytes_max(&self.shared.config)),
+            reader: frame_reader(Role::Server, &self.shared.config),
             peer: Peer { id, seat, is_dialled: false, pid: None },
         }));
         let greeting = self.router.greeting();
@@ -553,140 +552,17 @@ impl Reactor {
     }
 }
 
-/// What hearing a peer needs, apart from the peer.
-struct Hearer<'a> {
-    router: &'a mut Router,
-    outbox: &'a mut Outbox,
-    counters: &'a Counters,
-    socket: &'a Socket,
-}
-
-impl Hearer<'_> {
-    /// Hears the frames in `input`.
-    fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
-        let Hearing { reader, peer } = hearing;
-        // Whatever it says: a pong cannot overtake a long frame, nor a ping a long backlog.
-        self.socket.mark_alive();
-        let mut at = 0;
-        loop {
-            let fate = match reader.next(input, &mut at) {
-                Ok(None) => break,
-                Ok(Some(event)) => self.hear_event(event, peer),
-                Err(fault) => broken(fault, peer),
-            };
-            if let Fate::Finish(..) = fate {
-                return fate;
-            }
-        }
-        Fate::Open
-    }
-
-    fn hear_event(&mut self, event: Event<'_>, peer: &mut Peer) -> Fate {
-        match event {
-            Event::Text(payload) => return self.hear_text(&payload, peer),
-            Event::Binary(_) => self.counters.count(Counter::BinaryIn),
-            Event::Pong(_) => {}
-            Event::Ping(payload) => {
-                let pong = match peer.is_dialled {
-                    true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),
-                    false => frame::pong(payload),
-                };
-                self.outbox.push(peer.id, Outbound::Frame(peer.id, pong));
-            }
-            Event::Close(code) => {
-                return Fate::Finish(last_frame(code, "", peer), Ending::Peer);
-            }
-        }
-        Fate::Open
-    }
-
-    fn hear_text(&mut self, payload: &Payload<'_>, peer: &mut Peer) -> Fate {
-        self.counters.count(Counter::FramesIn);
-        let source = match payload {
-            Payload::Borrowed(text) => Source::borrowed(text),
-            Payload::Owned(text) => Source::owned(text),
-        };
-        let (outbox, counters, from) = (&mut *self.outbox, self.counters, peer.id);
-        let mut is_itself = false;
-        self.router.receive(payload, peer, &mut |route| match route {
-            Route::Broadcast(message, except) => {
-                counters.count(Counter::MessagesIn);
-                counters.count(Counter::Broadcast);
-                outbox.broadcast(&message, &source, except);
-            }
-            Route::Peer(to, message) => {
-                counters.count(Counter::MessagesIn);
-                counters.count(Counter::Routed);
-                outbox.send(to, &message, &source);
-            }
-            Route::Reply(text) => {
-                counters.count(Counter::Replied);
-                outbox.say(from, &text);
-            }
-            Route::Drop(dropped) => count_dropped(dropped, counters),
-            Route::Itself => is_itself = true,
-        });
-        match is_itself {
-            true => Fate::Finish(last_frame(Some(frame::CLOSE_NORMAL), "", peer), Ending::Itself),
-            false => Fate::Open,
-        }
-    }
-}
-
-fn broken(fault: ReadError, peer: &Peer) -> Fate {
-    let last = last_frame(Some(fault.close_code()), &fault.to_string(), peer);
-    Fate::Finish(last, Ending::Protocol)
-}
-
-/// A close frame with this code, or without any.
-fn last_frame(code: Option<u16>, reason: &str, peer: &Peer) -> Bytes {
-    let payload = code.map(|code| frame::close_payload(code, reason)).unwrap_or_default();
-    if peer.is_dialled {
-        return frame::masked(Opcode::Close, &[&payload], rand::random()).into();
-    }
-    match code {
-        Some(code) => frame::close(code, reason),
-        None => Bytes::from_static(&[0x88, 0]),
-    }
-}
-
-fn count_dropped(dropped: Dropped, counters: &Counters) {
-    if !matches!(dropped, Dropped::Refused(_) | Dropped::Ignored(_)) {
-        counters.count(Counter::MessagesIn);
-    }
-    counters.count(match dropped {
-        Dropped::DuplicateId => Counter::DroppedDuplicateId,
-        Dropped::DuplicateHash => Counter::DroppedDuplicateHash,
-        Dropped::LostAck => Counter::DroppedLostAck,
-        Dropped::NotFound => Counter::DroppedNotFound,
-        Dropped::SameHash => Counter::DroppedSameHash,
-        Dropped::Echo => Counter::DroppedEcho,
-        Dropped::Skipped => Counter::DroppedSkipped,
-        Dropped::Control => Counter::ControlIn,
-        Dropped::ErrorReport => Counter::ErrorReportsIn,
-        Dropped::UnknownVerb => Counter::UnknownVerbs,
-        Dropped::Refused(Refusal::TooBig) => Counter::RefusedTooBig,
-        Dropped::Refused(Refusal::Broken) => Counter::RefusedBroken,
-        Dropped::Refused(Refusal::TooDeep) => Counter::RefusedTooDeep,
-        Dropped::Ignored(
-            Ignored::Empty | Ignored::Heartbeat | Ignored::NotJson | Ignored::Element,
-        ) => Counter::Ignored,
-    });
-}
-
-/// The longest frame that is read at all: above it the connection is closed with 1009. In the
-/// same proportion to the longest message as `ws`'s 100 MiB are to Gun's 90 MB, so that a message
-/// somewhat too big still gets Gun's answer.
-fn frame_bytes_max(config: &Config) -> usize {
-    config.message_bytes_max + config.message_bytes_max / 6
+/// A reader that keeps what may be a message: a UTF-16 code unit is at most three bytes of UTF-8.
+/// What is longer is skipped and gets Gun's answer; beyond [`FRAME_BYTES_MAX`] the connection ends.
+fn frame_reader(role: Role, config: &Config) -> FrameReader {
+    let frame_bytes_max = config.message_bytes_max.max(FRAME_BYTES_MAX);
+    let text_bytes_max = config.message_bytes_max.saturating_mul(3).min(frame_bytes_max);
+    FrameReader::new(role, frame_bytes_max).skipping_texts_over(text_bytes_max)
 }
 
 /// The process or the kernel is out of something that may come back.
 fn is_shortage(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    const ENOMEM: i32 = 12;
-    const ENOBUFS: i32 = 105;
+    use libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
     matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOMEM | ENOBUFS))
 }
 

@@ -83,11 +83,11 @@ impl Relay {
         let budget = Budget::new(config.queue_bytes_max);
         let mut starter =
             Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
+        let listeners = listen_all(config.listen[0], config.reactors)?;
+        let address = listeners[0].local_addr()?;
         for index in 0..config.writers {
             starter.start_writer(index)?;
         }
-        let listeners = listen_all(config.listen[0], config.reactors)?;
-        let address = listeners[0].local_addr()?;
         let mut reactors = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
             reactors.push(starter.start_reactor(index, listener)?);
@@ -146,6 +146,13 @@ impl Relay {
                 std::panic::resume_unwind(panic);
             }
         }
+    }
+}
+
+impl Drop for Relay {
+    /// Its threads end by themselves.
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use mio::unix::SourceFd;
@@ -26,6 +26,10 @@ use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
 
+/// How long a frame waits for a link that is down: as long as relays remember ids for sure. An
+/// older message may have reached the others another way, and they would take it for new.
+const HELD_MAX: Duration = Duration::from_secs(9);
+
 /// Slices given to one write call: Linux takes 1024.
 const SLICES_MAX: usize = 256;
 
@@ -36,6 +40,14 @@ pub struct Piece {
     pub bytes: Bytes,
     /// A frame ends with them.
     pub ends_frame: bool,
+}
+
+/// A piece in a backlog.
+#[derive(Debug)]
+struct Waiting {
+    bytes: Bytes,
+    ends_frame: bool,
+    since: Instant,
 }
 
 /// What a writer lends to its peers while they write.
@@ -71,7 +83,7 @@ pub struct Remote {
     pub connections: u64,
     socket: Option<Arc<Socket>>,
     state: State,
-    backlog: VecDeque<Piece>,
+    backlog: VecDeque<Waiting>,
     backlog_bytes: usize,
     /// Part of the frame at the front was written.
     is_mid_frame: bool,
@@ -138,8 +150,9 @@ impl Remote {
         self.socket = Some(socket);
         self.state = State::Open;
         self.is_watched = false;
+        self.shorten(pen);
         self.backlog_bytes += first.len();
-        self.backlog.push_front(Piece { bytes: first, ends_frame: true });
+        self.backlog.push_front(Waiting { bytes: first, ends_frame: true, since: pen.now });
         self.write_backlog(token, pen);
     }
 
@@ -159,11 +172,13 @@ impl Remote {
     /// Sends pieces, the last of which ends a frame.
     pub fn send(&mut self, pieces: &[Piece], token: Token, pen: &Pen<'_>) {
         let written = match &self.socket {
-            Some(socket) if self.backlog.is_empty() => write(socket, pieces, pen.counters),
+            Some(socket) if self.backlog.is_empty() => {
+                write(socket, pieces.iter().map(|piece| &piece.bytes), pen.counters)
+            }
             _ => Ok(0),
         };
         match written {
-            Ok(written) => self.keep_rest(pieces, written),
+            Ok(written) => self.keep_rest(pieces, written, pen.now),
             Err(error) => return self.go_deaf(&error),
         }
         if self.backlog.is_empty() {
@@ -183,9 +198,8 @@ impl Remote {
     pub fn write_backlog(&mut self, token: Token, pen: &Pen<'_>) {
         let Some(socket) = self.socket.clone() else { return };
         while !self.backlog.is_empty() {
-            let (front, _) = self.backlog.as_slices();
-            let front = &front[..front.len().min(SLICES_MAX)];
-            match write(&socket, front, pen.counters) {
+            let waiting = self.backlog.iter().map(|piece| &piece.bytes);
+            match write(&socket, waiting, pen.counters) {
                 Ok(0) => return self.watch(&socket, token, pen),
                 Ok(written) => {
                     self.drop_written(written);
@@ -208,7 +222,7 @@ impl Remote {
         self.keep_begun_frame();
         self.state = State::Closing(pen.now);
         self.backlog_bytes += close.len();
-        self.backlog.push_back(Piece { bytes: close, ends_frame: true });
+        self.backlog.push_back(Waiting { bytes: close, ends_frame: true, since: pen.now });
         if self.stuck_since.is_none() {
             self.write_backlog(token, pen);
         }
@@ -240,18 +254,20 @@ impl Remote {
         self.give_up();
     }
 
-    fn keep_rest(&mut self, pieces: &[Piece], mut written: usize) {
+    fn keep_rest(&mut self, pieces: &[Piece], mut written: usize, since: Instant) {
+        let mut is_mid_frame = false;
         for piece in pieces {
             let done = written.min(piece.bytes.len());
             written -= done;
-            if done == piece.bytes.len() {
-                continue;
+            if done < piece.bytes.len() {
+                if self.backlog.is_empty() {
+                    self.is_mid_frame = is_mid_frame || done > 0;
+                }
+                self.backlog_bytes += piece.bytes.len() - done;
+                let (bytes, ends_frame) = (piece.bytes.slice(done..), piece.ends_frame);
+                self.backlog.push_back(Waiting { bytes, ends_frame, since });
             }
-            if self.backlog.is_empty() {
-                self.is_mid_frame = done > 0 || !starts_frame(pieces, piece);
-            }
-            self.backlog_bytes += piece.bytes.len() - done;
-            self.backlog.push_back(Piece { bytes: piece.bytes.slice(done..), ..*piece });
+            is_mid_frame = !piece.ends_frame;
         }
     }
 
@@ -280,7 +296,7 @@ impl Remote {
         self.front_frame().map(|piece| piece.bytes.len()).sum()
     }
 
-    fn front_frame(&self) -> impl Iterator<Item = &Piece> {
+    fn front_frame(&self) -> impl Iterator<Item = &Waiting> {
         let mut is_over = false;
         self.backlog
             .iter()
@@ -306,7 +322,10 @@ impl Remote {
 
     /// Keeps what waits for a link that is down within bounds: the oldest goes first.
     fn shorten(&mut self, pen: &Pen<'_>) {
-        while self.backlog_bytes > pen.backlog_bytes_max {
+        let is_old = |since| pen.now.duration_since(since) > HELD_MAX;
+        while let Some(front) = self.backlog.front()
+            && (self.backlog_bytes > pen.backlog_bytes_max || is_old(front.since))
+        {
             let oldest = self.front_frame().count();
             for piece in self.backlog.drain(..oldest) {
                 self.backlog_bytes -= piece.bytes.len();
@@ -344,16 +363,14 @@ impl Remote {
     }
 }
 
-/// Whether `piece` is the first of a frame among `pieces`.
-fn starts_frame(pieces: &[Piece], piece: &Piece) -> bool {
-    let index = pieces.iter().position(|other| std::ptr::eq(other, piece));
-    index.is_none_or(|index| index == 0 || pieces[index - 1].ends_frame)
-}
-
 /// Writes pieces until the kernel takes no more. Returns how many bytes it took.
-fn write(socket: &Socket, pieces: &[Piece], counters: &Counters) -> io::Result<usize> {
+fn write<'a>(
+    socket: &Socket,
+    pieces: impl Iterator<Item = &'a Bytes>,
+    counters: &Counters,
+) -> io::Result<usize> {
     let slices: SmallVec<[IoSlice<'_>; 8]> =
-        pieces.iter().take(SLICES_MAX).map(|piece| IoSlice::new(&piece.bytes)).collect();
+        pieces.take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
     loop {
         counters.count(Counter::Writes);
         match socket.write(&slices) {

@@ -10,7 +10,6 @@
 //! Invariant: a slot of `remotes` is freed only after the batch that may refer to it is delivered.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use crossbeam_channel::{Receiver, TryRecvError};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
-use super::coalesce::Coalescer;
+use super::coalesce::{Coalescer, Mark, Marks};
 use super::queue::{Bell, Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
 use super::socket::{Ending, Socket};
@@ -47,9 +46,6 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How often a part of the peers is closed while the relay stops.
 const DRAIN_SLICE: Duration = Duration::from_millis(50);
-
-/// Turns taken into one batch, so that a busy queue cannot put off writing for ever.
-const TURNS_PER_BATCH_MAX: usize = 64;
 
 /// What a writer is made of.
 pub struct Parts {
@@ -138,12 +134,10 @@ impl Writer {
         self.parts.queue.iter().for_each(drop);
     }
 
+    /// Reactors end when they have no connections left, so the last peers have gone by then.
     fn is_done(&self) -> bool {
-        let has_peers = || self.remotes.iter().any(|(_, remote)| remote.socket().is_some());
-        match &self.drain {
-            Some(drain) => !has_peers() || self.now > drain.ends + CLOSE_TIMEOUT,
-            None => self.is_cut_off,
-        }
+        let is_late = |drain: &Drain| self.now > drain.ends + CLOSE_TIMEOUT;
+        self.is_cut_off || self.drain.as_ref().is_some_and(is_late)
     }
 
     /// Sleeps until there is something to do.
@@ -179,7 +173,7 @@ impl Writer {
     }
 
     fn take_turns(&mut self) {
-        for _ in 0..TURNS_PER_BATCH_MAX {
+        while !self.batch.is_full() {
             match self.parts.queue.try_recv() {
                 Ok(turn) => self.take_turn(turn),
                 Err(TryRecvError::Empty) => return,
@@ -309,55 +303,38 @@ impl Writer {
 
     /// Encodes the batch and hands every peer its share.
     fn deliver(&mut self) {
+        let mut marks = Marks::default();
         if !self.batch.is_empty() {
             self.last_delivery = Some(self.now);
-            self.batch.encode();
+            marks = self.batch.encode();
             if self.batch.broadcasts() == 0 {
-                for (slot, marks) in self.batch.marked() {
-                    self.deliver_to(slot, Some(marks));
-                }
+                self.deliver_to_marked(&marks);
             } else {
-                self.deliver_to_all();
+                self.deliver_to_all(&marks);
             }
         }
-        self.batch.clear();
+        self.batch.clear(marks);
         for slot in self.gone.drain(..) {
             self.remotes.remove(slot);
         }
     }
 
-    fn deliver_to_all(&mut self) {
-        let mut marked = self.batch.marked().peekable();
-        for slot in 0..self.remotes.capacity() {
-            if self.remotes.contains(slot) {
-                let marks = marked.next_if(|(marked, _)| *marked == slot);
-                self.deliver_to(slot, marks.map(|(_, marks)| marks));
-            }
+    fn deliver_to_marked(&mut self, marks: &Marks) {
+        let pen = pen(&self.parts, self.now);
+        for (slot, marks) in marks.by_slot() {
+            let remote = &mut self.remotes[slot];
+            self.has_trouble |= deliver_to(remote, slot, marks, &mut self.batch, &pen);
         }
     }
 
-    fn deliver_to(&mut self, slot: usize, marks: Option<Range<usize>>) {
-        let remote = &mut self.remotes[slot];
-        if !remote.is_open() {
-            return;
-        }
+    fn deliver_to_all(&mut self, marks: &Marks) {
         let pen = pen(&self.parts, self.now);
-        let (copies, frames) = match marks {
-            None if !remote.is_link => {
-                remote.send(self.batch.shared(), Token(slot), &pen);
-                (self.batch.broadcasts(), self.batch.frames())
-            }
-            marks => {
-                let copies = self.batch.cut_for(marks.unwrap_or(0..0), remote.is_link);
-                if copies > 0 {
-                    remote.send(self.batch.cut(), Token(slot), &pen);
-                }
-                (copies, self.batch.cut_frames())
-            }
-        };
-        self.parts.counters.add(Counter::FramesOut, frames as u64);
-        self.parts.counters.add(Counter::CopiesOut, copies as u64);
-        self.has_trouble |= is_trouble(remote);
+        let mut marked = marks.by_slot().peekable();
+        for (slot, remote) in &mut self.remotes {
+            let marks =
+                marked.next_if(|(marked, _)| *marked == slot).map_or(&[][..], |(_, marks)| marks);
+            self.has_trouble |= deliver_to(remote, slot, marks, &mut self.batch, &pen);
+        }
     }
 
     fn run_timers(&mut self) {
@@ -368,9 +345,9 @@ impl Writer {
             return;
         }
         self.next_tick = self.now + TICK;
-        while let Some((due_at, due)) = self.timers.take_due(self.now) {
+        while let Some((_, due)) = self.timers.take_due(self.now) {
             match due {
-                Due::Heartbeat(peer) => self.heartbeat(peer, due_at),
+                Due::Heartbeat(peer) => self.heartbeat(peer),
                 Due::Ping(peer, connection) => self.ping(peer, connection),
                 Due::Pong(peer, connection) => self.check_pong(peer, connection),
             }
@@ -380,10 +357,10 @@ impl Writer {
         }
     }
 
-    fn heartbeat(&mut self, peer: PeerId, due_at: Instant) {
+    fn heartbeat(&mut self, peer: PeerId) {
         if self.slot(peer).is_some() {
             self.write_frame(peer, &Bytes::from_static(HEARTBEAT_FRAME));
-            self.timers.set(due_at, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
+            self.timers.set(self.now, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
         }
     }
 
@@ -466,6 +443,32 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
         now,
         backlog_bytes_max: parts.config.backlog_bytes_max,
     }
+}
+
+/// Hands a peer its share of the batch. Says whether it is in trouble.
+fn deliver_to(
+    remote: &mut Remote,
+    slot: usize,
+    marks: &[(usize, Mark)],
+    batch: &mut Coalescer,
+    pen: &Pen<'_>,
+) -> bool {
+    if !remote.is_open() {
+        return is_trouble(remote);
+    }
+    let (copies, frames) = if marks.is_empty() && !remote.is_link {
+        remote.send(batch.shared(), Token(slot), pen);
+        (batch.broadcasts(), batch.frames())
+    } else {
+        let copies = batch.cut_for(marks, remote.is_link);
+        if copies > 0 {
+            remote.send(batch.cut(), Token(slot), pen);
+        }
+        (copies, batch.cut_frames())
+    };
+    pen.counters.add(Counter::FramesOut, frames as u64);
+    pen.counters.add(Counter::CopiesOut, copies as u64);
+    is_trouble(remote)
 }
 
 fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {

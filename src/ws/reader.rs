@@ -81,6 +81,8 @@ pub enum Event<'a> {
     Text(Payload<'a>),
     /// The end of a binary message of so many bytes. Its content was skipped.
     Binary(u64),
+    /// The end of a text of so many bytes, more than are kept. Its content was skipped.
+    LongText(u64),
     /// A question, to be answered by a pong with the same payload.
     Ping(&'a [u8]),
     /// A pong with its payload.
@@ -105,8 +107,10 @@ enum Place {
 /// Reads the frames of one connection.
 #[derive(Debug)]
 pub struct FrameReader {
-    /// Bound on a message, joined or not.
+    /// Bound on a message, joined or not: beyond it the connection fails.
     frame_bytes_max: usize,
+    /// Bound on a text that is kept: beyond it the text is skipped.
+    text_bytes_max: usize,
     /// The unfinished frame or message, if the input ever ended in the middle of one.
     assembly: Option<Box<Assembly>>,
     /// The beginning of a header that the input cut, `partial_bytes` of it.
@@ -122,12 +126,19 @@ impl FrameReader {
     pub fn new(role: Role, frame_bytes_max: usize) -> Self {
         Self {
             frame_bytes_max,
+            text_bytes_max: frame_bytes_max,
             assembly: None,
             partial: [0; HEADER_BYTES_MAX],
             partial_bytes: 0,
             role,
             ended: false,
         }
+    }
+
+    /// Skips texts of more bytes than this, and says so, instead of keeping them. The connection
+    /// goes on.
+    pub fn skipping_texts_over(self, text_bytes_max: usize) -> Self {
+        Self { text_bytes_max, ..self }
     }
 
     /// Takes the next event out of `input[*at..]` and advances `*at`; `None` when all of it is consumed.
@@ -174,7 +185,7 @@ impl FrameReader {
         let (payload_bytes, header_bytes, key) = head::short_masked_text(input.get(at..)?)?;
         let start = at + header_bytes;
         let end = start + payload_bytes;
-        let fits = self.role == Role::Server && payload_bytes <= self.frame_bytes_max;
+        let fits = self.role == Role::Server && payload_bytes <= self.text_bytes_max;
         (fits && end <= input.len()).then_some((key, start..end))
     }
 
@@ -213,7 +224,7 @@ impl FrameReader {
             if let Some(assembly) = &mut self.assembly
                 && assembly.in_frame()
             {
-                let found = assembly.fill(input, at, self.frame_bytes_max);
+                let found = assembly.fill(input, at, self.text_bytes_max);
                 if found.is_some() || assembly.in_frame() {
                     return Ok(found);
                 }
@@ -222,10 +233,10 @@ impl FrameReader {
                 return Ok(None);
             };
             let opcode = self.check(&head)?;
-            if let Some(found) = take_whole(opcode, &head, input, at) {
+            if let Some(found) = take_whole(opcode, &head, input, at, self.text_bytes_max) {
                 return Ok(Some(found));
             }
-            self.assembly.get_or_insert_default().begin(opcode, &head);
+            self.assembly.get_or_insert_default().begin(opcode, &head, self.text_bytes_max);
         }
     }
 
@@ -278,6 +289,7 @@ impl FrameReader {
     ) -> Result<Option<Event<'a>>, ReadError> {
         let payload = match found {
             Found::Joined(Joined::Binary(bytes)) => return Ok(Some(Event::Binary(bytes))),
+            Found::Joined(Joined::LongText(bytes)) => return Ok(Some(Event::LongText(bytes))),
             Found::Joined(Joined::Text(text)) => Payload::Owned(text),
             Found::Text(range) => Payload::Borrowed(&input[range]),
             Found::Control(Opcode::Close, place) => return self.present_close(place, input),
@@ -315,7 +327,13 @@ impl FrameReader {
 }
 
 /// Takes a frame that is an event by itself and lies wholly in the input.
-fn take_whole(opcode: Opcode, head: &Head, input: &mut [u8], at: &mut usize) -> Option<Found> {
+fn take_whole(
+    opcode: Opcode,
+    head: &Head,
+    input: &mut [u8],
+    at: &mut usize,
+    text_bytes_max: usize,
+) -> Option<Found> {
     let alone = opcode.is_control() || (head.is_final() && opcode != Opcode::Continuation);
     let rest_bytes = input.len() - *at;
     if !alone || head.payload_bytes > rest_bytes as u64 {
@@ -325,6 +343,9 @@ fn take_whole(opcode: Opcode, head: &Head, input: &mut [u8], at: &mut usize) -> 
     *at = payload.end;
     if opcode == Opcode::Binary {
         return Some(Found::Joined(Joined::Binary(head.payload_bytes)));
+    }
+    if opcode == Opcode::Text && payload.len() > text_bytes_max {
+        return Some(Found::Joined(Joined::LongText(head.payload_bytes)));
     }
     if let Some(key) = head.key {
         mask(&mut input[payload.clone()], key, 0);

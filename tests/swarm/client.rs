@@ -393,7 +393,9 @@ fn hear_frames(client: Id, stage: &mut Stage, input: &mut [u8], crowd: &mut impl
             Some(Event::Close(code)) => crowd.hear(client, Said::Close(code)),
             Some(Event::Pong(_)) => crowd.hear(client, Said::Pong),
             Some(Event::Ping(_)) => is_pinged = true,
-            Some(Event::Binary(bytes)) => panic!("{bytes} binary bytes from a Gun relay"),
+            Some(Event::Binary(bytes) | Event::LongText(bytes)) => {
+                panic!("{bytes} bytes that are no message from a Gun relay")
+            }
         }
     }
     if is_greeted && let Stage::Greeting(reader) = std::mem::replace(stage, Stage::Raw) {

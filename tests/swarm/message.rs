@@ -52,7 +52,8 @@ impl Message {
         format!("{}{:05}{:08}", self.kind as u8 as char, self.source, self.n)
     }
 
-    fn ack(&self) -> String {
+    /// The field of an answer to it.
+    pub fn ack(&self) -> String {
         format!(",\"@\":\"{}\"", Message { kind: Kind::Get, ..*self }.id())
     }
 

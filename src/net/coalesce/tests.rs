@@ -125,8 +125,8 @@ impl Model {
     fn deliver(&mut self) {
         let expects = self.peers.iter().any(|peer| !peer.expected.is_empty());
         assert!(!expects || !self.batch.is_empty());
-        self.batch.encode();
-        let mut marked = self.batch.marked().peekable();
+        let marks = self.batch.encode();
+        let mut marked = marks.by_slot().peekable();
         for peer in self.peers.iter_mut().filter(|peer| peer.is_here) {
             let marks = marked.next_if(|(slot, _)| *slot == peer.slot).map(|(_, marks)| marks);
             let expected = std::mem::take(&mut peer.expected);
@@ -135,7 +135,7 @@ impl Model {
                     (self.batch.shared(), self.batch.broadcasts(), self.batch.frames())
                 }
                 marks => {
-                    let copies = self.batch.cut_for(marks.unwrap_or(0..0), peer.is_link);
+                    let copies = self.batch.cut_for(marks.unwrap_or_default(), peer.is_link);
                     (self.batch.cut(), copies, self.batch.cut_frames())
                 }
             };
@@ -149,7 +149,8 @@ impl Model {
             }
         }
         assert!(marked.next().is_none(), "every mark is somebody's");
-        self.batch.clear();
+        drop(marked);
+        self.batch.clear(marks);
         assert!(self.batch.is_empty());
     }
 }
@@ -257,15 +258,40 @@ fn a_peer_that_gets_little_of_a_batch_does_not_hold_all_of_it() {
             batch.except(1);
         }
     }
-    batch.encode();
-    let marked: Vec<_> = batch.marked().collect();
+    let marks = batch.encode();
+    let marked: Vec<_> = marks.by_slot().collect();
     let shares = |batch: &Coalescer| {
         let whole = batch.encoded.as_ptr_range();
         batch.cut().iter().any(|piece| whole.contains(&piece.bytes.as_ptr()))
     };
-    assert_eq!(batch.cut_for(marked[0].1.clone(), false), 1);
+    assert_eq!(batch.cut_for(marked[0].1, false), 1);
     assert!(!shares(&batch), "600 bytes would hold 60,000");
     check_flags(batch.cut());
-    assert_eq!(batch.cut_for(marked[1].1.clone(), false), 99);
+    assert_eq!(batch.cut_for(marked[1].1, false), 99);
     assert!(shares(&batch), "nearly all of it is not copied");
+}
+
+#[test]
+fn a_batch_that_is_done_with_is_not_held() {
+    let large = Bytes::from(format!(r#"{{"x":"{}"}}"#, "x".repeat(100_000)).into_bytes());
+    let to = PeerId::new(0, 0);
+    let items = vec![Outbound::Send(to, Body::Large([large.clone()].into()))];
+    let mut batch = Coalescer::new(9_000);
+    batch.add_turn(Turn::of(Vec::new(), items));
+    batch.add_own(0, 0);
+    let marks = batch.encode();
+    assert_eq!(batch.cut_for(marks.by_slot().next().unwrap().1, false), 1);
+    batch.clear(marks);
+    assert!(large.is_unique(), "the answer was delivered, and is still held");
+}
+
+#[test]
+fn shared_pieces_are_short_and_whole_frames() {
+    let mut batch = batch_of(&[1_000; 400], 9_000);
+    (0..400).for_each(|item| batch.add_broadcast(item));
+    batch.encode();
+    assert!(batch.shared().len() > 5);
+    assert!(batch.shared().iter().all(|piece| piece.bytes.len() <= SHARED_PIECE_BYTES_MAX));
+    assert_eq!(read(batch.shared(), false).len(), batch.frames());
+    check_flags(batch.shared());
 }

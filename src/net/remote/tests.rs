@@ -300,6 +300,21 @@ fn a_link_that_is_down_keeps_the_newest_frames_whole() {
 }
 
 #[test]
+fn a_link_that_was_down_for_long_gets_only_what_relays_still_know() {
+    let mut rig = Rig::new();
+    let mut link = Remote::new(PeerId::new(1, 0), true);
+    rig.send(&mut link, &text_frame(b'a', 100, 40));
+    rig.now += HELD_MAX / 2;
+    rig.send(&mut link, &text_frame(b'b', 100, 40));
+    rig.now += HELD_MAX / 2 + Duration::from_millis(1);
+    let mut peer = rig.connect(&mut link);
+    rig.send(&mut link, &text_frame(b'c', 100, 40));
+    let bytes = rig.read(&mut link, &mut peer, 2 * 102);
+    assert_eq!(said(bytes), [text(b'b', 100), text(b'c', 100)]);
+    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 1);
+}
+
+#[test]
 fn a_frame_too_big_for_a_link_that_is_down_is_given_up() {
     let rig = Rig::new();
     let mut link = Remote::new(PeerId::new(1, 0), true);

@@ -22,6 +22,8 @@ pub(super) enum Joined {
     Text(Bytes),
     /// Its length.
     Binary(u64),
+    /// Likewise; a text too long to be kept.
+    LongText(u64),
 }
 
 /// The unfinished state of one connection, boxed because most connections have none.
@@ -53,6 +55,8 @@ struct Message {
     bytes: u64,
     /// More frames may follow than the first, so its length is not known.
     is_fragmented: bool,
+    /// A text longer than is kept.
+    is_skipped: bool,
 }
 
 impl Assembly {
@@ -82,7 +86,7 @@ impl Assembly {
     }
 
     /// Begins a frame whose header was checked.
-    pub(super) fn begin(&mut self, opcode: Opcode, head: &Head) {
+    pub(super) fn begin(&mut self, opcode: Opcode, head: &Head, text_bytes_max: usize) {
         if opcode.is_control() {
             self.control.clear();
         } else {
@@ -90,8 +94,13 @@ impl Assembly {
                 is_binary: opcode == Opcode::Binary,
                 bytes: 0,
                 is_fragmented: !head.is_final(),
+                is_skipped: false,
             });
             message.bytes += head.payload_bytes;
+            if !message.is_binary && message.bytes > text_bytes_max as u64 {
+                message.is_skipped = true;
+                self.text = Vec::new();
+            }
         }
         self.frame = Some(Frame {
             opcode,
@@ -108,12 +117,12 @@ impl Assembly {
         &mut self,
         input: &[u8],
         at: &mut usize,
-        frame_bytes_max: usize,
+        text_bytes_max: usize,
     ) -> Option<Found> {
         let mut frame = self.frame.take()?;
         let wanted = frame.payload_bytes - frame.filled_bytes;
         let taken = wanted.min((input.len() - *at) as u64) as usize;
-        self.store(&frame, &input[*at..*at + taken], frame_bytes_max);
+        self.store(&frame, &input[*at..*at + taken], text_bytes_max);
         *at += taken;
         frame.filled_bytes += taken as u64;
         if frame.filled_bytes < frame.payload_bytes {
@@ -123,13 +132,13 @@ impl Assembly {
         self.end(&frame)
     }
 
-    fn store(&mut self, frame: &Frame, part: &[u8], frame_bytes_max: usize) {
+    fn store(&mut self, frame: &Frame, part: &[u8], text_bytes_max: usize) {
         let offset = frame.filled_bytes as usize;
         match &self.message {
             _ if frame.opcode.is_control() => append(&mut self.control, part, frame.key, offset),
-            Some(message) if !message.is_binary => {
+            Some(message) if !message.is_binary && !message.is_skipped => {
                 let ceiling = match message.is_fragmented {
-                    true => frame_bytes_max,
+                    true => text_bytes_max,
                     false => message.bytes as usize,
                 };
                 grow(&mut self.text, part.len(), ceiling);
@@ -146,6 +155,9 @@ impl Assembly {
         let message = self.message.take_if(|_| frame.is_final)?;
         if message.is_binary {
             return Some(Found::Joined(Joined::Binary(message.bytes)));
+        }
+        if message.is_skipped {
+            return Some(Found::Joined(Joined::LongText(message.bytes)));
         }
         let mut text = mem::take(&mut self.text);
         // Queues count the length of a payload, so it must not drag a larger buffer along.

@@ -10,6 +10,7 @@ const KEY: [u8; 4] = [0x9a, 0x03, 0xff, 0x41];
 pub(super) enum Seen {
     Text(String),
     Binary(u64),
+    LongText(u64),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>),
@@ -21,6 +22,7 @@ impl From<Event<'_>> for Seen {
         match event {
             Event::Text(text) => Self::Text(text.as_str().to_owned()),
             Event::Binary(bytes) => Self::Binary(bytes),
+            Event::LongText(bytes) => Self::LongText(bytes),
             Event::Ping(payload) => Self::Ping(payload.to_vec()),
             Event::Pong(payload) => Self::Pong(payload.to_vec()),
             Event::Close(code) => Self::Close(code),
@@ -315,5 +317,33 @@ fn assembled_text_has_no_spare_capacity() {
 
 #[test]
 fn an_idle_reader_is_small() {
-    assert!(size_of::<FrameReader>() <= 40, "{}", size_of::<FrameReader>());
+    assert!(size_of::<FrameReader>() <= 48, "{}", size_of::<FrameReader>());
+}
+
+#[test]
+fn a_text_too_long_to_be_kept_is_skipped_and_the_next_is_heard() {
+    let long = [b'x'; 300];
+    let key = [1, 2, 3, 4];
+    let mut input = masked(Opcode::Text, &[&long], key);
+    input.extend(masked(Opcode::Text, &[b"next"], key));
+    // In two fragments that are each short enough.
+    let mut first = masked(Opcode::Text, &[&long[..70]], key);
+    first[0] &= 0x7f;
+    input.extend(first);
+    input.extend(masked(Opcode::Continuation, &[&long[..70]], key));
+    input.extend(masked(Opcode::Text, &[b"last"], key));
+    for size in 1..=input.len() {
+        let mut reader = FrameReader::new(Role::Server, 1000).skipping_texts_over(100);
+        let (mut seen, mut held_bytes_max) = (Vec::new(), 0);
+        for piece in input.clone().chunks_mut(size) {
+            let mut at = 0;
+            while let Some(event) = reader.next(piece, &mut at).unwrap() {
+                seen.push(Seen::from(event));
+            }
+            held_bytes_max = held_bytes_max.max(reader.held_bytes());
+        }
+        let [next, last] = ["next", "last"].map(|text| Seen::Text(text.to_owned()));
+        assert_eq!(seen, [Seen::LongText(300), next, Seen::LongText(140), last]);
+        assert!(held_bytes_max < 1000, "{held_bytes_max} bytes are held of what is skipped");
+    }
 }

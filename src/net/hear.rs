@@ -1,0 +1,157 @@
+//! What a peer says: from received bytes to routes in the outbox.
+//!
+//! Owns: which event of a WebSocket means what for the mesh, the writers and the connection. Must
+//! not know: polls, other connections, when to read.
+
+use bytes::Bytes;
+
+use super::conn::Hearing;
+use super::queue::{Outbound, Outbox, Source};
+use super::socket::{Ending, Socket};
+use crate::dam::batch::{Ignored, Refusal};
+use crate::dam::mesh::{Dropped, Peer, Route, Router};
+use crate::metrics::{Counter, Counters};
+use crate::ws::frame::{self, Opcode};
+use crate::ws::reader::{Event, Payload, ReadError};
+
+/// What becomes of a connection after a read.
+pub enum Fate {
+    /// It goes on.
+    Open,
+    /// Nothing more is to be heard from it; the writer sends this last frame.
+    Finish(Bytes, Ending),
+}
+
+/// What hearing a peer needs, apart from the peer.
+pub struct Hearer<'a> {
+    /// The reactor's way through the mesh.
+    pub router: &'a mut Router,
+    /// The reactor's way to the writers.
+    pub outbox: &'a mut Outbox,
+    /// The reactor's counters.
+    pub counters: &'a Counters,
+    /// The peer's.
+    pub socket: &'a Socket,
+}
+
+impl Hearer<'_> {
+    /// Hears the frames in `input`.
+    pub fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
+        let Hearing { reader, peer } = hearing;
+        let mut at = 0;
+        loop {
+            let fate = match reader.next(input, &mut at) {
+                Ok(None) => break,
+                Ok(Some(event)) => self.hear_event(event, peer),
+                Err(fault) => broken(fault, peer),
+            };
+            if let Fate::Finish(..) = fate {
+                return fate;
+            }
+        }
+        // A pong cannot overtake a long frame, so what arrives of one is a sign of life too.
+        if reader.is_mid_frame() {
+            self.socket.mark_alive();
+        }
+        Fate::Open
+    }
+
+    fn hear_event(&mut self, event: Event<'_>, peer: &mut Peer) -> Fate {
+        match event {
+            Event::Text(payload) => return self.hear_text(&payload, peer),
+            Event::Binary(_) => self.counters.count(Counter::BinaryIn),
+            Event::LongText(_) => {
+                self.counters.count(Counter::FramesIn);
+                self.counters.count(Counter::Replied);
+                count_dropped(Dropped::Refused(Refusal::TooBig), self.counters);
+                let answer = self.router.error(Refusal::TooBig);
+                self.outbox.say(peer.id, &answer);
+            }
+            Event::Pong(_) => self.socket.mark_alive(),
+            Event::Ping(payload) => {
+                let pong = match peer.is_dialled {
+                    true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),
+                    false => frame::pong(payload),
+                };
+                self.outbox.push(peer.id, Outbound::Frame(peer.id, pong));
+            }
+            Event::Close(code) => {
+                return Fate::Finish(last_frame(code, "", peer), Ending::Peer);
+            }
+        }
+        Fate::Open
+    }
+
+    fn hear_text(&mut self, payload: &Payload<'_>, peer: &mut Peer) -> Fate {
+        self.counters.count(Counter::FramesIn);
+        let source = match payload {
+            Payload::Borrowed(text) => Source::borrowed(text),
+            Payload::Owned(text) => Source::owned(text),
+        };
+        let (outbox, counters, from) = (&mut *self.outbox, self.counters, peer.id);
+        let mut is_itself = false;
+        self.router.receive(payload, peer, &mut |route| match route {
+            Route::Broadcast(message, except) => {
+                counters.count(Counter::MessagesIn);
+                counters.count(Counter::Broadcast);
+                outbox.broadcast(&message, &source, except);
+            }
+            Route::Peer(to, message) => {
+                counters.count(Counter::MessagesIn);
+                counters.count(Counter::Routed);
+                outbox.send(to, &message, &source);
+            }
+            Route::Reply(text) => {
+                counters.count(Counter::Replied);
+                outbox.say(from, &text);
+            }
+            Route::Drop(dropped) => count_dropped(dropped, counters),
+            Route::Itself => is_itself = true,
+        });
+        match is_itself {
+            true => Fate::Finish(last_frame(Some(frame::CLOSE_NORMAL), "", peer), Ending::Itself),
+            false => Fate::Open,
+        }
+    }
+}
+
+fn broken(fault: ReadError, peer: &Peer) -> Fate {
+    let last = last_frame(Some(fault.close_code()), &fault.to_string(), peer);
+    Fate::Finish(last, Ending::Protocol)
+}
+
+/// A close frame with this code, or without any.
+fn last_frame(code: Option<u16>, reason: &str, peer: &Peer) -> Bytes {
+    let payload = code.map(|code| frame::close_payload(code, reason)).unwrap_or_default();
+    if peer.is_dialled {
+        return frame::masked(Opcode::Close, &[&payload], rand::random()).into();
+    }
+    match code {
+        Some(code) => frame::close(code, reason),
+        None => Bytes::from_static(&[0x88, 0]),
+    }
+}
+
+fn count_dropped(dropped: Dropped, counters: &Counters) {
+    if !matches!(dropped, Dropped::Refused(_) | Dropped::Ignored(_)) {
+        counters.count(Counter::MessagesIn);
+    }
+    counters.count(match dropped {
+        Dropped::DuplicateId => Counter::DroppedDuplicateId,
+        Dropped::DuplicateHash => Counter::DroppedDuplicateHash,
+        Dropped::LostAck => Counter::DroppedLostAck,
+        Dropped::NotFound => Counter::DroppedNotFound,
+        Dropped::SameHash => Counter::DroppedSameHash,
+        Dropped::Echo => Counter::DroppedEcho,
+        Dropped::Skipped => Counter::DroppedSkipped,
+        Dropped::Control => Counter::ControlIn,
+        Dropped::ErrorReport => Counter::ErrorReportsIn,
+        Dropped::UnknownVerb => Counter::UnknownVerbs,
+        Dropped::Refused(Refusal::TooBig) => Counter::RefusedTooBig,
+        Dropped::Refused(Refusal::Broken) => Counter::RefusedBroken,
+        Dropped::Refused(Refusal::TooDeep) => Counter::RefusedTooDeep,
+        Dropped::Ignored(
+            Ignored::Empty | Ignored::Heartbeat | Ignored::NotJson | Ignored::Element,
+        ) => Counter::Ignored,
+    });
+}
