@@ -330,6 +330,8 @@ impl Judge {
             }
             if from.pid.is_none() && self.mesh.peers.learn_pid(from.seat, pid) {
                 from.pid = Some(pid.into());
+                // The rest of the frame names the peer by it already.
+                self.mesh.peers.refresh(&mut self.heads);
             }
             if message.ack.truthy {
                 return Route::Drop(Dropped::Control);
