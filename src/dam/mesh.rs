@@ -401,8 +401,8 @@ fn judge_answer(
     Ok(asker)
 }
 
-/// The start of a text, up to `units_max` UTF-16 code units; a character that does not fit whole
-/// ends it.
+/// The names in the start of a list, up to `units_max` UTF-16 code units. A name that is cut within a
+/// pair ends in half a character, so it is nobody's.
 fn first_units(text: &[u8], units_max: usize) -> &[u8] {
     if text.len() <= units_max {
         return text;
@@ -416,7 +416,13 @@ fn first_units(text: &[u8], units_max: usize) -> &[u8] {
         };
         units > units_max
     });
-    &text[..end.unwrap_or(text.len())]
+    let Some(end) = end else { return text };
+    let is_halved = text[end] >= 0xf0 && units == units_max + 1;
+    let names = &text[..end];
+    match is_halved {
+        true => &names[..names.iter().rposition(|byte| *byte == b',').unwrap_or(0)],
+        false => names,
+    }
 }
 
 fn random_id(random: &mut impl rand::Rng) -> String {
