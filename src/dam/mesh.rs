@@ -385,7 +385,9 @@ fn judge_answer(
     }
     if answer.hash.truthy && asked.question.is_asked() {
         let hash = has_content(&answer.hash);
-        if asked.question == hash {
+        // JavaScript never takes two objects for the same.
+        let is_scalar = !matches!(answer.hash.kind, Kind::Array | Kind::Object);
+        if is_scalar && asked.question == hash {
             return Err(Dropped::SameHash);
         }
         if !asked.question.has_hash() {
