@@ -60,11 +60,18 @@ pub struct Setup {
     pub peers: Vec<String>,
     /// Further flags of gunmetal. The relays of the package know `--message-bytes-max` and `--gap` and ignore the rest.
     pub flags: Vec<String>,
+    /// How many files gunmetal may open, if that is to be few.
+    pub open_files_max: Option<u32>,
 }
 
 impl Setup {
     pub fn new(kind: Kind) -> Setup {
-        Setup { kind, port: 0, peers: Vec::new(), flags: Vec::new() }
+        Setup { kind, port: 0, peers: Vec::new(), flags: Vec::new(), open_files_max: None }
+    }
+
+    pub fn open_files_max(mut self, count: u32) -> Setup {
+        self.open_files_max = Some(count);
+        self
     }
 
     pub fn port(mut self, port: &Port) -> Setup {
@@ -95,7 +102,12 @@ impl Setup {
     }
 
     fn spawn_gunmetal(&self) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gunmetal"));
+        let binary = env!("CARGO_BIN_EXE_gunmetal");
+        let mut command = Command::new(binary);
+        if let Some(count) = self.open_files_max {
+            command = Command::new("sh");
+            command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), binary]);
+        }
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
         if !self.peers.is_empty() {
             command.args(["--peers", &self.peers.join(",")]);
