@@ -413,8 +413,9 @@ impl Reactor {
                 self.join(index, response);
                 self.hear(index, &mut head[request.head_bytes..]);
             }
-            Answer::Close(response, _) => {
+            Answer::Close(response, label) => {
                 self.counters.count(Counter::HttpAnswered);
+                tracing::debug!(address = %self.conns[index].socket.address, "answered: {label}");
                 self.respond(index, &response);
             }
         }
