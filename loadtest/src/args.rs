@@ -105,7 +105,7 @@ pub struct SideArgs {
     /// Messages in flight
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     pub window: u32,
-    /// Only works and systems whose name contains one of these
+    /// Only these works and systems, by the names in the table
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     pub only: Vec<String>,
     /// The relay to start, instead of the one built beside this program

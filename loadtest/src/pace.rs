@@ -60,18 +60,15 @@ impl Schedule {
     pub fn new(pace: Pace, senders: impl Iterator<Item = (u32, f64)>) -> Self {
         let cycle_ns = f64::from(pace.burst) * SECOND_NS as f64 / pace.rate;
         let typing_ns = TYPING_NS.min((cycle_ns / f64::from(2 * pace.burst)) as u64);
-        let first = |(sender, phase): (u32, f64)| {
-            let at_ns = pace.starts_ns + (phase * cycle_ns) as u64;
+        let mut random = SmallRng::seed_from_u64(pace.seed);
+        let mut first = |(sender, phase): (u32, f64)| {
+            // Bursts begin whenever they like, and so does the first.
+            let wait_ns = if pace.burst == 1 { phase } else { exponential(&mut random) } * cycle_ns;
+            let at_ns = pace.starts_ns + wait_ns as u64;
             Reverse(Due { at_ns, sender, left: pace.burst - 1, began_ns: at_ns })
         };
-        Schedule {
-            due: senders.map(first).filter(|first| first.0.at_ns < pace.ends_ns).collect(),
-            cycle_ns,
-            typing_ns,
-            burst: pace.burst,
-            random: SmallRng::seed_from_u64(pace.seed),
-            ends_ns: pace.ends_ns,
-        }
+        let due = senders.map(&mut first).filter(|first| first.0.at_ns < pace.ends_ns).collect();
+        Schedule { due, cycle_ns, typing_ns, burst: pace.burst, random, ends_ns: pace.ends_ns }
     }
 
     /// When the next message is due.
@@ -108,12 +105,16 @@ impl Schedule {
         }
         let gap_ns = match self.burst {
             1 => self.cycle_ns,
-            // Bursts begin whenever they like: exponential gaps.
-            _ => -self.cycle_ns * (1.0 - self.random.random::<f64>()).ln(),
+            _ => self.cycle_ns * exponential(&mut self.random),
         };
         let at_ns = (due.began_ns + gap_ns as u64).max(due.at_ns + 1);
         Due { at_ns, left: self.burst - 1, began_ns: at_ns, ..*due }
     }
+}
+
+/// The wait for what happens at random, once in a unit of time on average.
+fn exponential(random: &mut SmallRng) -> f64 {
+    -(1.0 - random.random::<f64>()).ln()
 }
 
 /// The room of each sender: popular ones have more, by Zipf's law, in proportion and not at random.

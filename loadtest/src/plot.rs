@@ -35,6 +35,12 @@ impl Line {
     }
 }
 
+/// The colour of a line, as CSS has it.
+pub fn colour(line: usize) -> String {
+    let RGBColor(red, green, blue) = COLOURS[line % COLOURS.len()];
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
 /// What a plot is about.
 #[derive(Clone, Copy, Debug)]
 pub struct Axes<'a> {
@@ -109,22 +115,11 @@ where
         .y_labels(6)
         .x_label_formatter(&|x| (axes.x_label)(*x))
         .y_label_formatter(&|y| short(*y))
-        .label_style(("sans-serif", 13))
+        .label_style(("sans-serif", 15))
         .draw()?;
     for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
         let points = line.points.iter().copied().filter(|(_, y)| !axes.is_log || *y > 0.0);
-        chart
-            .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-            .label(line.name.as_str())
-            .legend(|(x, y)| Rectangle::new([(x, y - 2), (x + 14, y + 2)], colour.filled()));
-    }
-    if lines.len() > 1 {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .label_font(("sans-serif", 13))
-            .draw()?;
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
     }
     area.present()?;
     Ok(())

@@ -81,19 +81,23 @@ fn counts(outcome: &Outcome) -> String {
 
 fn plots(outcome: &Outcome) -> Result<String, String> {
     let mut figures = String::new();
-    let mut add = |caption: &str, svg: Option<String>| {
-        if let Some(svg) = svg {
-            figures
-                .push_str(&format!("<figure><figcaption>{caption}</figcaption>{svg}</figure>\n"));
+    let mut add = |caption: &str, axes: Axes<'_>, lines: &[Line]| {
+        if let Some(svg) = plot::lines(axes, lines)? {
+            let names = legend(lines);
+            figures.push_str(&format!(
+                "<figure><figcaption>{caption}</figcaption>{names}{svg}</figure>\n"
+            ));
         }
+        Ok::<(), String>(())
     };
-    add("Latency by percentile", percentile_plot(outcome)?);
+    let axes = Axes { x: "percentile", y: "ms", is_log: true, x_label: percentile_label };
+    add("Latency by percentile", axes, &percentile_lines(outcome))?;
     let seconds = &outcome.seconds;
     let over_time = |of: fn(&Second) -> Option<f64>| {
         let points = seconds.iter().enumerate();
         points.filter_map(move |(at, second)| Some((at as f64 + 1.0, of(second)?)))
     };
-    let axes = |y, is_log| Axes { x: "seconds", y, is_log, x_label: |x| format!("{x:.0}") };
+    let axes = |y, is_log| Axes { x: "seconds", y, is_log, x_label: whole };
     let is_sending = outcome.scenario.is_sending();
     if is_sending {
         let latency = [
@@ -102,29 +106,47 @@ fn plots(outcome: &Outcome) -> Result<String, String> {
             Line::new("max", over_time(|second| Some(second.max))),
             Line::new("generator's lag", over_time(|second| Some(second.lag))),
         ];
-        add("Latency over time", plot::lines(axes("ms", true), &latency)?);
+        add("Latency over time", axes("ms", true), &latency)?;
         let delivered = [Line::new("delivered", over_time(|second| Some(second.delivered as f64)))];
-        add("Deliveries over time", plot::lines(axes("a second", false), &delivered)?);
+        add("Deliveries over time", axes("a second", false), &delivered)?;
     }
     let memory =
         [Line::new("memory", over_time(|s| s.memory_bytes.map(|m| m as f64 / 1_048_576.0)))];
-    add("Memory of the server", plot::lines(axes("MiB", false), &memory)?);
+    add("Memory of the server", axes("MiB", false), &memory)?;
     let cpu = [Line::new("cores", over_time(|second| second.cpu_s))];
-    add("CPU of the server", plot::lines(axes("cores", false), &cpu)?);
+    add("CPU of the server", axes("cores", false), &cpu)?;
     Ok(format!("<h2>Plots</h2>\n<div class=plots>\n{figures}</div>"))
 }
 
 /// Nines to the right: each step is ten times rarer.
-fn percentile_plot(outcome: &Outcome) -> Result<Option<String>, String> {
+fn percentile_lines(outcome: &Outcome) -> [Line; 2] {
     let nines = |curve: &[(f64, f64)]| -> Vec<(f64, f64)> {
         curve.iter().map(|(percentile, ms)| (-(1.0 - percentile / 100.0).log10(), *ms)).collect()
     };
-    let axes = Axes { x: "percentile", y: "ms", is_log: true, x_label: percentile_label };
-    let lines = [
+    [
         Line::new("from when it was meant to be sent", nines(&outcome.latency.curve)),
         Line::new("from when it was sent", nines(&outcome.raw.curve)),
-    ];
-    plot::lines(axes, &lines)
+    ]
+}
+
+/// The names of several lines, in their colours.
+fn legend(lines: &[Line]) -> String {
+    if lines.len() < 2 {
+        return String::new();
+    }
+    let name = |(number, line): (usize, &Line)| {
+        format!(
+            "<span style=\"color:{}\">\u{25a0} {}</span> ",
+            plot::colour(number),
+            escape(&line.name)
+        )
+    };
+    format!("<p class=small>{}</p>", lines.iter().enumerate().map(name).collect::<String>())
+}
+
+/// Seconds are whole; a place between them has no name.
+fn whole(x: f64) -> String {
+    if (x - x.round()).abs() < 1e-6 { format!("{x:.0}") } else { String::new() }
 }
 
 fn percentile_label(nines: f64) -> String {

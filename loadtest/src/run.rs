@@ -199,7 +199,8 @@ impl Run<'_> {
         let total = self.seconds();
         let mut told = vec![0; total + 1];
         let deadline_ns = times.ends_ns + 10 * SECOND_NS;
-        while told.last().is_some_and(|threads| *threads < self.plan.threads) {
+        let threads = self.plan.threads;
+        while told.last() != Some(&threads) || self.usages.len() <= total {
             let now_ns = self.plan.clock.now_ns();
             let next_ns = times.measured_ns + self.usages.len() as u64 * SECOND_NS;
             if now_ns >= next_ns && self.usages.len() <= total {
@@ -210,7 +211,7 @@ impl Run<'_> {
                 Ok(Report::Second(number, part)) if number <= total => {
                     self.add_part(number, &part);
                     told[number] += 1;
-                    if number > 0 && told[number] == self.plan.threads {
+                    if number > 0 && told[number] == threads {
                         let second = self.second(number);
                         (self.watch.tell)(Stage::Second(second, number, total));
                     }

@@ -343,7 +343,7 @@ impl<'a> Field<'a> {
 
 /// Whether one of these words names it, or none of them names any of its kind.
 fn is_wanted<'a>(only: &[String], name: &str, mut kind: impl Iterator<Item = &'a str>) -> bool {
-    let names = |name: &str| only.iter().any(|word| name.contains(&**word));
+    let names = |name: &str| only.iter().any(|word| word == name);
     names(name) || !kind.any(names)
 }
 

@@ -504,8 +504,12 @@ impl Receipt<'_> {
         if !self.is_counted {
             return;
         }
-        counts.received += 1;
         let is_own = stamp.source == self.index;
+        // What a twin said may be new to the sender's relay: it is right to pass it on to the sender.
+        if is_own && stamp.kind != Kind::Answer && self.plan.scenario.repeat > 1 {
+            return;
+        }
+        counts.received += 1;
         if is_own != (stamp.kind == Kind::Answer) {
             counts.echoed += 1;
             return;
