@@ -13,7 +13,7 @@ struct Figure {
 
 /// The figures of both, the change of each, and what makes them hard to compare.
 pub fn compare(before: &Outcome, after: &Outcome) -> String {
-    let mut text = format!("| figure | before | after | change |\n|---|---:|---:|---:|\n");
+    let mut text = String::from("| figure | before | after | change |\n|---|---:|---:|---:|\n");
     for figure in figures(before, after) {
         text.push_str(&row(&figure));
     }
@@ -26,7 +26,8 @@ pub fn compare(before: &Outcome, after: &Outcome) -> String {
 
 fn figures(before: &Outcome, after: &Outcome) -> Vec<Figure> {
     type Get = fn(&Outcome) -> Option<f64>;
-    let figures: [(&'static str, Get, fn(f64) -> String, bool); 10] = [
+    type Write = fn(f64) -> String;
+    let figures: [(&'static str, Get, Write, bool); 10] = [
         ("delivered a second", |o| Some(o.rates.delivered), number, true),
         ("delivered per server CPU second", |o| o.rates.delivered_per_cpu_s, number, true),
         ("latency p50", |o| timed(o, o.latency.p50), millis, false),
@@ -43,7 +44,7 @@ fn figures(before: &Outcome, after: &Outcome) -> Vec<Figure> {
         ),
         ("memory per idle peer", |o| Some(o.server.as_ref()?.bytes_per_connection), bytes, false),
     ];
-    let figure = |(name, get, write, is_more_better): (_, Get, _, _)| Figure {
+    let figure = |(name, get, write, is_more_better): (_, Get, Write, _)| Figure {
         name,
         values: [get(before), get(after)],
         write,

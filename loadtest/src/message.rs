@@ -27,7 +27,7 @@ pub enum Protocol {
     Dam,
     /// NATS's own text protocol.
     Nats,
-    /// Messages and nothing else.
+    /// Messages and nothing else, after one byte of the server.
     Raw,
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
@@ -118,7 +118,7 @@ fn a_generator_that_cannot_keep_up_is_invalid() {
     assert!(!outcome.verdict.invalid.is_empty(), "{:?}", outcome.generator);
 }
 
-/// A server that reads and says nothing.
+/// A server that reads, and says no more than that it does.
 fn start_sink() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -126,7 +126,8 @@ fn start_sink() -> u16 {
         for mut stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || {
                 let mut room = vec![0; 1 << 20];
-                while stream.read(&mut room).is_ok_and(|read| read > 0) {}
+                let is_in = stream.write_all(b"+").is_ok();
+                while is_in && stream.read(&mut room).is_ok_and(|read| read > 0) {}
             });
         }
     });

@@ -143,10 +143,8 @@ impl Conn {
             let request = match protocol {
                 Protocol::Dam => client_request(&to.host, &to.path, KEY),
                 Protocol::Nats => nats_request(self.index),
-                Protocol::Raw => {
-                    self.state = State::Open;
-                    return Ok(true);
-                }
+                // The server speaks first: one byte, when it has accepted.
+                Protocol::Raw => Vec::new(),
             };
             stream.write_all(&request)?;
             self.state = State::Handshake;
@@ -266,8 +264,10 @@ fn nats_request(index: u32) -> Vec<u8> {
 
 /// Length of the answer to the handshake, once all of it is there.
 fn head_bytes(input: &[u8], protocol: Protocol) -> io::Result<Option<usize>> {
-    if protocol == Protocol::Nats {
-        return Ok(memchr::memmem::find(input, b"PONG\r\n").map(|at| at + 6));
+    match protocol {
+        Protocol::Nats => return Ok(memchr::memmem::find(input, b"PONG\r\n").map(|at| at + 6)),
+        Protocol::Raw => return Ok((!input.is_empty()).then_some(1)),
+        Protocol::Dam => {}
     }
     verify_response(input, KEY, &HeadLimits::default())
         .map_err(|fault| io::Error::other(fault.to_string()))

@@ -17,6 +17,7 @@ use crate::swarm::worker::{BELL, Worker};
 
 pub mod conn;
 pub mod dial;
+pub mod receive;
 pub mod send;
 pub mod tally;
 pub mod worker;

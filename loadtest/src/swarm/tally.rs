@@ -133,12 +133,14 @@ pub struct Tally {
     pub totals: Totals,
     /// The current second.
     pub part: Part,
+    /// Latencies of copies that were sent late.
+    late: Histogram<u64>,
     times: Option<Times>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Tally { totals: Totals::new(), part: Part::new(), times: None }
+        Tally { totals: Totals::new(), part: Part::new(), late: histogram(), times: None }
     }
 }
 
@@ -148,15 +150,18 @@ impl Tally {
         self.times = Some(times);
     }
 
-    /// A copy came that is timed.
+    /// A copy came that is timed, unless it was meant to be sent during the warm-up.
     #[inline]
     pub fn time(&mut self, meant_ns: u64, lag_ns: u64, now_ns: u64) {
-        let latency = now_ns.saturating_sub(meant_ns);
         self.part.delivered += 1;
-        self.part.latency.saturating_record(latency);
         if self.times.is_some_and(|times| meant_ns >= times.measured_ns) {
-            self.totals.raw.saturating_record(latency.saturating_sub(lag_ns));
-            self.totals.latency.saturating_record(latency);
+            let latency = now_ns.saturating_sub(meant_ns);
+            self.part.latency.saturating_record(latency);
+            // What was sent when it was meant to be has one latency only; `finish` adds it to the raw ones.
+            if lag_ns > 0 {
+                self.totals.raw.saturating_record(latency.saturating_sub(lag_ns));
+                self.late.saturating_record(latency);
+            }
         }
     }
 
@@ -173,6 +178,19 @@ impl Tally {
 
     /// Ends a second.
     pub fn cut(&mut self) -> Part {
+        // Same bounds: adding cannot fail.
+        let _same_bounds = self.totals.latency.add(&self.part.latency);
         std::mem::replace(&mut self.part, Part::new())
+    }
+
+    /// Ends everything.
+    pub fn finish(&mut self) -> Totals {
+        self.cut();
+        let mut totals = std::mem::replace(&mut self.totals, Totals::new());
+        let mut on_time = totals.latency.clone();
+        // The late ones are among all, and bounds are the same: neither can fail.
+        let _among_all = on_time.subtract(&self.late);
+        let _same_bounds = totals.raw.add(&on_time);
+        totals
     }
 }

@@ -5,7 +5,6 @@
 //! this program in a process of its own. Where `taskset` is found and there are cores enough, server
 //! and generator have a core each.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,11 +14,12 @@ use serde::Serialize;
 use crate::args::SideArgs;
 use crate::message::{Exchange, Protocol, Style};
 use crate::outcome::Outcome;
-use crate::process::Machine;
 use crate::scenario::Scenario;
 use crate::server::{self, Server, prefixed};
 use crate::table::number;
-use crate::{files, plot, report, stock};
+use crate::{files, stock};
+
+mod table;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -59,12 +59,12 @@ impl System {
         match self {
             System::Gunmetal => "gunmetal 1+1",
             System::GunmetalDefault => "gunmetal",
-            System::Gun => "Gun, AXE off",
+            System::Gun => "Gun without AXE",
             System::GunAxe => "Gun",
             System::Nats => "NATS",
             System::Rod => "rod",
-            System::FloorEach => "floor, each",
-            System::FloorWake => "floor, wake-up",
+            System::FloorEach => "floor per message",
+            System::FloorWake => "floor per wake-up",
         }
     }
 
@@ -327,10 +327,10 @@ impl<'a> Field<'a> {
     }
 
     fn write(&self, name: &str, cells: &[Cell]) -> Result<(), String> {
-        let table = table(cells, &self.systems, self.args);
+        let table = table::table(cells, &self.systems, self.args);
         println!("\n{table}");
         let json = serde_json::to_string_pretty(cells).map_err(|error| error.to_string())?;
-        let page = page(cells, &self.systems, &table)?;
+        let page = table::page(cells, &self.systems, &table)?;
         let write = |file: &str, text: &str| {
             let path = self.directory.join(file);
             fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
@@ -345,91 +345,4 @@ impl<'a> Field<'a> {
 fn is_wanted<'a>(only: &[String], name: &str, mut kind: impl Iterator<Item = &'a str>) -> bool {
     let names = |name: &str| only.iter().any(|word| word == name);
     names(name) || !kind.any(names)
-}
-
-/// Median, least and most of the rounds.
-fn spread(cells: &[Cell], work: &str, system: System) -> Option<(f64, f64, f64)> {
-    let of = cells.iter().filter(|cell| cell.work == work && cell.system == system);
-    let mut values: Vec<_> = of.filter_map(|cell| cell.per_cpu_s).collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let median = match values.len() {
-        0 => return None,
-        count if count.is_multiple_of(2) => f64::midpoint(values[middle - 1], values[middle]),
-        _ => values[middle],
-    };
-    Some((median, values[0], *values.last()?))
-}
-
-fn works(cells: &[Cell]) -> impl Iterator<Item = &'static Work> {
-    WORKS.iter().filter(|work| cells.iter().any(|cell| cell.work == work.name))
-}
-
-/// Deliveries per CPU second of the server: a row for each work, a column for each system.
-fn table(cells: &[Cell], systems: &[System], args: &SideArgs) -> String {
-    let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
-    let mut text = format!("| per server CPU second | {} |\n|---|", names.join(" | "));
-    text.push_str(&"---:|".repeat(systems.len()));
-    text.push('\n');
-    let mut marks = BTreeMap::new();
-    for work in works(cells) {
-        text.push_str(&format!("| {} |", work.name));
-        for system in systems {
-            text.push_str(&format!(" {} |", entry(cells, work.name, *system, &mut marks)));
-        }
-        text.push('\n');
-    }
-    let machine = Machine::this();
-    text.push_str(&format!(
-        "\nMedian (least to most) of {} rounds of {} s, {} messages in flight, server and generator on a core \
-         each where there are cores; {}, {} cores, {}.\n",
-        args.rounds, args.duration, args.window, machine.cpu, machine.cores, machine.system
-    ));
-    for (mark, meaning) in marks {
-        text.push_str(&format!("{mark}: {meaning}\n"));
-    }
-    text
-}
-
-fn entry(
-    cells: &[Cell],
-    work: &str,
-    system: System,
-    marks: &mut BTreeMap<&'static str, &'static str>,
-) -> String {
-    let Some((median, least, most)) = spread(cells, work, system) else { return String::new() };
-    let mut text = format!("{} ({} to {})", number(median), number(least), number(most));
-    let has = |word: &str| {
-        let mut of = cells.iter().filter(|cell| cell.work == work && cell.system == system);
-        of.any(|cell| cell.verdict.contains(word))
-    };
-    let kinds = [
-        ("INVALID", "†", "the generator was the limit in a round"),
-        ("WRONG", "‡", "copies were lost, duplicated, reordered, echoed or corrupted in a round"),
-    ];
-    for (word, mark, meaning) in kinds {
-        if has(word) {
-            text.push_str(mark);
-            marks.insert(mark, meaning);
-        }
-    }
-    text
-}
-
-fn page(cells: &[Cell], systems: &[System], table: &str) -> Result<String, String> {
-    let names: Vec<_> = systems.iter().map(|system| system.name().to_owned()).collect();
-    let value =
-        |work: &Work, system: &System| spread(cells, work.name, *system).map(|found| found.0);
-    let groups: Vec<_> = works(cells)
-        .map(|work| {
-            let values = systems.iter().map(|system| value(work, system)).collect();
-            (work.name.to_owned(), values)
-        })
-        .collect();
-    let svg = plot::bars("per server CPU second", &names, &groups)?;
-    let body = format!(
-        "<h1>Deliveries per CPU second of the server</h1>\n<div class=wide>{svg}</div>\n<div class=wide><pre>{}</pre></div>",
-        report::escape(table)
-    );
-    Ok(report::document("loadtest: versus", &body))
 }
