@@ -122,6 +122,8 @@ impl Floor {
             let place = self.peers.free_place();
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(place), interest)?;
+            // Tells the other end that it is in: a new socket has room for a byte, unless it is gone.
+            let _gone = stream.write(b"+");
             self.peers.all[place] = Some(Peer { stream, partial: Vec::new(), backlog: Vec::new() });
         }
     }

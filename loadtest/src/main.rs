@@ -13,9 +13,11 @@ use loadtest::scenario::Scenario;
 use loadtest::server::{self, Server};
 use loadtest::{compare, files, floor, hostile, table, versus};
 
+/// Enough files for a hundred thousand connections and more.
+const OPEN_FILES: u64 = 1 << 20;
+
 fn main() -> ExitCode {
-    // A refusal is no fault: a run that needs more files says so.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    raise_open_files();
     let (cli, overrides) = args::parse();
     let result = server::stop_on_signals().map_err(|error| error.to_string());
     match result.and_then(|()| act(cli, &overrides)) {
@@ -24,6 +26,14 @@ fn main() -> ExitCode {
             eprintln!("loadtest: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// As many files as the system permits; a privileged process may raise even the hard limit.
+fn raise_open_files() {
+    if rlimit::setrlimit(rlimit::Resource::NOFILE, OPEN_FILES, OPEN_FILES).is_err() {
+        // A refusal is no fault: a run that needs more files says so.
+        let _refused = rlimit::increase_nofile_limit(u64::MAX);
     }
 }
 

@@ -146,7 +146,7 @@ impl Run<'_> {
                 (last, grew) = (open, Instant::now());
             }
             if let Ok(Report::Failed(error)) = self.swarm.reports.try_recv() {
-                return Err(format!("after {open} connections: {error}"));
+                return Err(format!("after {open} connections: {error}{}", advice(&error)));
             }
             if grew.elapsed() > OPENING_STUCK {
                 let why = self.swarm.gauges.failure().unwrap_or_else(|| "no answer".to_owned());
@@ -212,6 +212,9 @@ impl Run<'_> {
                     self.add_part(number, &part);
                     told[number] += 1;
                     if number > 0 && told[number] == threads {
+                        if self.usages.len() == number {
+                            self.usages.push(self.usage().unwrap_or_default());
+                        }
                         let second = self.second(number);
                         (self.watch.tell)(Stage::Second(second, number, total));
                     }
@@ -346,6 +349,16 @@ impl Run<'_> {
             untaken: totals.untaken,
             forgiven: self.swarm.gauges.forgiven.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// What can be done about it.
+fn advice(error: &std::io::Error) -> &'static str {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::MFILE) => {
+            "; raise the limit with ulimit -n, for the server as well"
+        }
+        _ => "",
     }
 }
 

@@ -40,14 +40,16 @@ pub fn bytes(value: f64) -> String {
 
 /// The line of a second.
 pub fn second_line(second: &Second) -> String {
-    let mut line = format!(
-        "{} sent, {} delivered, p50 {}, p99 {}, max {}",
-        number(second.sent as f64),
-        number(second.delivered as f64),
-        millis(second.p50),
-        millis(second.p99),
-        millis(second.max)
-    );
+    let mut line = format!("{} sent", number(second.sent as f64));
+    if second.delivered > 0 {
+        line.push_str(&format!(
+            ", {} delivered, p50 {}, p99 {}, max {}",
+            number(second.delivered as f64),
+            millis(second.p50),
+            millis(second.p99),
+            millis(second.max)
+        ));
+    }
     if let (Some(cpu_s), Some(memory)) = (second.cpu_s, second.memory_bytes) {
         line.push_str(&format!(", server {cpu_s:.2} cores, {}", bytes(memory as f64)));
     }

@@ -59,7 +59,10 @@ fn entry(
     marks: &mut BTreeMap<&'static str, &'static str>,
 ) -> String {
     let Some((median, least, most)) = spread(cells, work, system) else { return String::new() };
-    let mut text = format!("{} ({} to {})", number(median), number(least), number(most));
+    let mut text = number(median);
+    if least < most {
+        text.push_str(&format!(" ({} to {})", number(least), number(most)));
+    }
     let has = |word: &str| {
         let mut of = cells.iter().filter(|cell| cell.work == work && cell.system == system);
         of.any(|cell| cell.verdict.contains(word))
@@ -90,8 +93,21 @@ pub fn page(cells: &[Cell], systems: &[System], table: &str) -> Result<String, S
         .collect();
     let svg = plot::bars("per server CPU second", &names, &groups)?;
     let body = format!(
-        "<h1>Deliveries per CPU second of the server</h1>\n<div class=wide>{svg}</div>\n<div class=wide><pre>{}</pre></div>",
-        report::escape(table)
+        "<h1>Deliveries per CPU second of the server</h1>\n<div class=wide>{svg}</div>\n<div class=wide>{}</div>",
+        html(table)
     );
     Ok(report::document("loadtest: versus", &body))
+}
+
+/// A markdown table, and the lines behind it, as HTML.
+fn html(markdown: &str) -> String {
+    let (rows, words): (Vec<_>, Vec<_>) = markdown.lines().partition(|line| line.starts_with('|'));
+    let row = |line: &&str| {
+        let cells = line.trim_matches('|').split('|').map(|cell| report::escape(cell.trim()));
+        format!("<tr><td>{}\n", cells.collect::<Vec<_>>().join("<td>"))
+    };
+    let rows: String = rows.iter().filter(|line| !line.starts_with("|---")).map(row).collect();
+    let words: String =
+        words.iter().map(|line| format!("<p>{}</p>\n", report::escape(line))).collect();
+    format!("<table class=series>\n{rows}</table>\n{words}")
 }
