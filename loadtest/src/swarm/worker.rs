@@ -52,6 +52,7 @@ pub struct Worker {
     /// Questions that are ours to answer.
     pub(super) questions: Vec<Stamp>,
     clockwork: Option<Seconds>,
+    pub(super) has_stopped: bool,
     serial: u32,
     pub(super) bytes_in: u64,
     pub(super) delivered: u64,
@@ -98,6 +99,7 @@ impl Worker {
             room: vec![0; READ_BYTES],
             questions: Vec::new(),
             clockwork: None,
+            has_stopped: false,
             serial: plan.connections() + index as u32,
             bytes_in: 0,
             delivered: 0,
@@ -362,6 +364,12 @@ impl Worker {
         let (unsent, untaken) = self.senders.stop();
         self.tally.totals.unsent += unsent;
         self.tally.totals.untaken += untaken;
+        // Now the stalled ones read as well, to learn whether the server has closed them: its goodbye is
+        // behind all they did not read.
+        self.has_stopped = true;
+        let is_stalled = |place: &usize| self.conns[*place].role == Role::Stalled;
+        let stalled: Vec<_> = (0..self.conns.len()).filter(is_stalled).collect();
+        stalled.into_iter().for_each(|place| self.read(place, true));
     }
 
     fn finish(&mut self, sent: &[u32]) {
