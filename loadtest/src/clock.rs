@@ -113,3 +113,10 @@ pub fn thread_cpu_ns() -> Option<u64> {
 pub fn thread_cpu_ns() -> Option<u64> {
     None
 }
+
+/// Time the calling thread was ready and had no core, in nanoseconds; `None` where it cannot be told.
+pub fn thread_wait_ns() -> Option<u64> {
+    // Linux: time on a core, time waiting for one, times it got one.
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_ascii_whitespace().nth(1)?.parse().ok()
+}

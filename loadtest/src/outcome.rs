@@ -138,8 +138,10 @@ pub struct ServerUse {
 pub struct Generator {
     /// Threads.
     pub threads: usize,
-    /// The largest part of a second that a thread computed, on average; `None` where it cannot be told.
+    /// The part of the time that its threads computed; `None` where it cannot be told.
     pub busy: Option<f64>,
+    /// The part of the time that its threads were ready and had no core; `None` where it cannot be told.
+    pub waited: Option<f64>,
     /// How late it sent what it could have sent.
     pub lag: Times,
     /// Messages that were due and that it did not get to.

@@ -101,7 +101,7 @@ where
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
         .margin(8)
-        .margin_right(16)
+        .margin_right(28)
         .x_label_area_size(38)
         .y_label_area_size(62)
         .build_cartesian_2d(x, y)?;

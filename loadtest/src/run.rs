@@ -338,12 +338,15 @@ impl Run<'_> {
     }
 
     fn generator(&self, totals: &Totals) -> Generator {
-        let measured = self.parts.iter().skip(1);
-        let cpu_ns: Option<u64> = measured.map(|part| part.cpu_ns).sum();
         let thread_seconds = (self.parts.len().max(2) - 1) * self.plan.threads;
+        let share = |of: fn(&Part) -> Option<u64>| {
+            let sum: Option<u64> = self.parts.iter().skip(1).map(of).sum();
+            sum.map(|ns| ns as f64 / SECOND_NS as f64 / thread_seconds as f64)
+        };
         Generator {
             threads: self.plan.threads,
-            busy: cpu_ns.map(|ns| ns as f64 / 1e9 / thread_seconds as f64),
+            busy: share(|part| part.cpu_ns),
+            waited: share(|part| part.wait_ns),
             lag: Spread::of(&totals.lag),
             unsent: totals.unsent,
             untaken: totals.untaken,

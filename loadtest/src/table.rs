@@ -146,6 +146,9 @@ fn generator_rows(outcome: &Outcome) -> Vec<(String, String)> {
     let generator = &outcome.generator;
     let busy = generator.busy.map_or("?".to_owned(), |busy| format!("{:.0} %", busy * 100.0));
     let mut value = format!("{} threads, {busy} busy", generator.threads);
+    if let Some(waited) = generator.waited.filter(|waited| *waited >= 0.01) {
+        value.push_str(&format!(", waited {:.0} % for a core", waited * 100.0));
+    }
     if generator.lag.count > 0 && outcome.scenario.window == 0 {
         value.push_str(&format!(", lag p99 {}", millis(generator.lag.p99)));
     }

@@ -4,10 +4,13 @@
 
 use crate::outcome::{Outcome, Verdict};
 
-/// In open loop a thread of the generator that computes more than this part of the time is no judge.
+/// In open loop a generator that computes, or waits for a core, more than this part of the time is no
+/// judge.
 const BUSY_MAX_OPEN: f64 = 0.9;
 /// In closed loop it may be busy, but not while the server has time left.
 const BUSY_MAX_CLOSED: f64 = 0.97;
+/// A generator that waits for a core more than this part of the time shares this machine with too much.
+const WAITED_MAX: f64 = 0.25;
 /// Part of a core of the server below which a busy generator was the limit.
 const SERVER_BUSY_MIN: f64 = 0.9;
 
@@ -157,9 +160,13 @@ fn invalid(outcome: &Outcome) -> Vec<String> {
     let busy_max = if is_open { BUSY_MAX_OPEN } else { BUSY_MAX_CLOSED };
     let cores = outcome.server.as_ref().map(|server| server.cores);
     let is_server_busy = !is_open && cores.is_some_and(|cores| cores >= SERVER_BUSY_MIN);
-    if let Some(busy) = generator.busy.filter(|busy| *busy > busy_max && !is_server_busy) {
-        let share = busy * 100.0;
-        reasons.push(format!("a thread of the generator computed {share:.0} % of the time"));
+    let waited = generator.waited.unwrap_or(0.0);
+    let is_limit = |busy: &f64| busy + waited > busy_max && !is_server_busy;
+    if let Some(busy) = generator.busy.filter(|busy| is_limit(busy) || waited > WAITED_MAX) {
+        let (share, waited) = (busy * 100.0, waited * 100.0);
+        reasons.push(format!(
+            "the generator computed {share:.0} % of the time, and waited {waited:.0} % for a core"
+        ));
     }
     if scenario.is_sending() && outcome.latency.count == 0 {
         reasons.push("nothing was delivered in the measured time".to_owned());

@@ -28,6 +28,8 @@ pub struct Part {
     pub latency: Histogram<u64>,
     /// CPU time of the thread, in nanoseconds, where it can be told.
     pub cpu_ns: Option<u64>,
+    /// Time it was ready and had no core, in nanoseconds, where it can be told.
+    pub wait_ns: Option<u64>,
     /// How late the thread sent what it could have sent.
     pub lag_max_ns: u64,
 }
@@ -40,6 +42,7 @@ impl Part {
             bytes_in: 0,
             latency: histogram(),
             cpu_ns: None,
+            wait_ns: None,
             lag_max_ns: 0,
         }
     }
@@ -52,6 +55,7 @@ impl Part {
         // Same bounds: adding cannot fail.
         let _same_bounds = self.latency.add(&other.latency);
         self.cpu_ns = self.cpu_ns.zip(other.cpu_ns).map(|(a, b)| a + b);
+        self.wait_ns = self.wait_ns.zip(other.wait_ns).map(|(a, b)| a + b);
         self.lag_max_ns = self.lag_max_ns.max(other.lag_max_ns);
     }
 }

@@ -13,7 +13,7 @@ use gunmetal::ws::frame::{self, Opcode};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
-use crate::clock::{Alarm, SECOND_NS, thread_cpu_ns};
+use crate::clock::{Alarm, SECOND_NS, thread_cpu_ns, thread_wait_ns};
 use crate::message::{Exchange, Protocol};
 use crate::plan::{Plan, Role};
 use crate::stamp::Stamp;
@@ -64,6 +64,7 @@ struct Seconds {
     next: usize,
     next_ns: u64,
     cpu_ns: Option<u64>,
+    wait_ns: Option<u64>,
     bytes_in: u64,
 }
 
@@ -278,6 +279,9 @@ impl Worker {
         let cpu_ns = thread_cpu_ns();
         part.cpu_ns = cpu_ns.zip(seconds.cpu_ns).map(|(now, before)| now - before);
         seconds.cpu_ns = cpu_ns;
+        let wait_ns = thread_wait_ns();
+        part.wait_ns = wait_ns.zip(seconds.wait_ns).map(|(now, before)| now.saturating_sub(before));
+        seconds.wait_ns = wait_ns;
         let number = seconds.next;
         seconds.next += 1;
         seconds.next_ns += SECOND_NS;
@@ -348,8 +352,13 @@ impl Worker {
         self.tally.set_times(times);
         self.senders.start(&self.plan, times, self.index);
         let next_ns = times.measured_ns;
-        self.clockwork =
-            Some(Seconds { next: 0, next_ns, cpu_ns: thread_cpu_ns(), bytes_in: self.bytes_in });
+        self.clockwork = Some(Seconds {
+            next: 0,
+            next_ns,
+            cpu_ns: thread_cpu_ns(),
+            wait_ns: thread_wait_ns(),
+            bytes_in: self.bytes_in,
+        });
         let scenario = &self.plan.scenario;
         if scenario.churn > 0.0 {
             let is_guest = |place: &usize| self.conns[*place].role == Role::Guest;

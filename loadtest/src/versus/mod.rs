@@ -327,10 +327,12 @@ impl<'a> Field<'a> {
     }
 
     fn write(&self, name: &str, cells: &[Cell]) -> Result<(), String> {
-        let table = table::table(cells, &self.systems, self.args);
+        let has_cells = |system: &System| cells.iter().any(|cell| cell.system == *system);
+        let systems: Vec<_> = self.systems.iter().copied().filter(has_cells).collect();
+        let table = table::table(cells, &systems, self.args);
         println!("\n{table}");
         let json = serde_json::to_string_pretty(cells).map_err(|error| error.to_string())?;
-        let page = table::page(cells, &self.systems, &table)?;
+        let page = table::page(cells, &systems, &table)?;
         let write = |file: &str, text: &str| {
             let path = self.directory.join(file);
             fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))
