@@ -1,0 +1,172 @@
+//! The command line. The parameters of a scenario are flags as well; their list is in
+//! [`scenario`](crate::scenario).
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::scenario::{DEFAULT, PARAMETERS, PRESETS, Scenario};
+use crate::verdict::Threshold;
+
+const ABOUT: &str = "Drives a relay that speaks DAM, counts every copy and times it";
+const AFTER_HELP: &str = "\
+Without --url a relay is started, and stopped at the end. Without a scenario it is fanout.
+
+Exit codes: 0 all is well, 1 it could not be done, 2 a copy was lost, duplicated, reordered, echoed or \
+corrupted or a peer was closed, 3 a threshold was crossed, 4 INVALID: the generator was the limit.
+
+Thresholds compare p50 p90 p99 p99.9 max raw-p50 raw-p99 raw-max opening-p99 (us, ms, s), lost duplicated \
+reordered echoed corrupted closed failed, delivered and per-cpu (a second, a CPU second; k, M), cores, \
+memory and per-connection (KiB, MiB, GiB).";
+
+/// The command line.
+#[derive(Parser, Debug)]
+#[command(name = "loadtest", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of a run.
+    #[command(subcommand)]
+    pub action: Option<Action>,
+    /// A run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// How a scenario is run.
+#[derive(Args, Debug, Clone)]
+pub struct RunArgs {
+    /// A preset's name, or a TOML file
+    #[arg(value_name = "SCENARIO", default_value = DEFAULT)]
+    pub scenario: String,
+    /// The server, instead of a relay that is started: ws://HOST:PORT/gun; several with commas
+    #[arg(long, value_name = "URL,URL", value_delimiter = ',')]
+    pub url: Vec<String>,
+    /// Processes of the server, to read what they use
+    #[arg(long, value_name = "PID,PID", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// The relay to start, instead of the one built beside this program
+    #[arg(long, value_name = "PATH")]
+    pub relay: Option<PathBuf>,
+    /// A further argument for the relay that is started; may be repeated
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub relay_arg: Vec<String>,
+    /// Where the results go
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/loadtest")]
+    pub out: PathBuf,
+    /// What must not be: p99>5ms,lost>0
+    #[arg(long, value_name = "THRESHOLDS", default_value = "", value_parser = Threshold::parse_all)]
+    pub fail_if: Thresholds,
+    /// Print nothing but what went wrong
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// A list that clap takes as one value.
+pub type Thresholds = std::vec::Vec<Threshold>;
+
+/// What else there is to do.
+#[derive(Subcommand, Debug)]
+pub enum Action {
+    /// What the kernel allows here: bytes in, bytes out, nothing else
+    Floor(SideArgs),
+    /// gunmetal beside Gun, NATS and rod, in interleaved rounds
+    Versus(SideArgs),
+    /// Two results side by side
+    Compare {
+        /// A result.json
+        before: PathBuf,
+        /// Another
+        after: PathBuf,
+    },
+    /// The scenarios and their parameters
+    Scenarios,
+    /// The server of `floor`
+    #[command(hide = true)]
+    FloorServer {
+        /// Where to listen, on this machine
+        port: u16,
+        /// Length of a message
+        message_bytes: usize,
+        /// Write once for all that a wake-up brought
+        #[arg(long)]
+        coalesce: bool,
+    },
+}
+
+/// How systems are compared.
+#[derive(Args, Debug, Clone)]
+pub struct SideArgs {
+    /// Rounds; in each, every system does every work once
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub rounds: u32,
+    /// Seconds that are measured each time
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub duration: f64,
+    /// Messages in flight
+    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    pub window: u32,
+    /// Only these works and systems, by the names in the table
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// The relay to start, instead of the one built beside this program
+    #[arg(long, value_name = "PATH")]
+    pub relay: Option<PathBuf>,
+    /// Where the results go
+    #[arg(long, value_name = "DIRECTORY", default_value = "target/loadtest")]
+    pub out: PathBuf,
+}
+
+/// The command, with a flag for each parameter of a scenario.
+fn command() -> Command {
+    let flags = PARAMETERS.iter().map(|(name, unit, help)| {
+        let flag = Arg::new(*name).long(*name).value_name(unit.value_name()).help(*help);
+        flag.help_heading("Parameters of the scenario")
+    });
+    Cli::command().args(flags)
+}
+
+/// What was asked for, with the parameters that were given.
+pub fn parse() -> (Cli, Vec<(&'static str, String)>) {
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    (cli, overrides(&matches))
+}
+
+fn overrides(matches: &ArgMatches) -> Vec<(&'static str, String)> {
+    let given = |name: &'static str| Some((name, matches.get_one::<String>(name)?.clone()));
+    PARAMETERS.iter().filter_map(|(name, ..)| given(name)).collect()
+}
+
+/// The list that `loadtest scenarios` prints.
+pub fn list_scenarios() -> String {
+    let mut list = String::from("Scenarios:\n");
+    for (name, text) in PRESETS {
+        let about = Scenario::parse(text, &[]).map(|scenario| scenario.about).unwrap_or_default();
+        list.push_str(&format!("  {name:<10} {about}\n"));
+    }
+    list.push_str("\nParameters, as flags or in a TOML file:\n");
+    for (name, _, help) in PARAMETERS {
+        list.push_str(&format!("  --{name:<10} {help}\n"));
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn parameters_are_flags() {
+        let matches = command()
+            .try_get_matches_from(["loadtest", "chat", "--rate", "50", "--size=2K"])
+            .unwrap();
+        let overrides = overrides(&matches);
+        assert_eq!(overrides, [("size", "2K".to_owned()), ("rate", "50".to_owned())]);
+        assert_eq!(Cli::from_arg_matches(&matches).unwrap().run.scenario, "chat");
+    }
+}

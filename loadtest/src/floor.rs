@@ -1,0 +1,226 @@
+//! The kernel's limit for the same work: one epoll thread that receives, and writes what it received
+//! to all other sockets. No frames, no parsing, no memory of what was said.
+//!
+//! Owns: that server, and `loadtest floor`, which drives it as it would a relay. One write per message
+//! is what a relay without batching comes to at best; one write per wake-up is the limit of batching.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+
+use crate::args::SideArgs;
+use crate::versus::{self, System};
+
+const LISTENER: Token = Token(usize::MAX);
+/// Bytes read at a time.
+const READ_BYTES: usize = 256 << 10;
+/// Slices of one write: what the kernel takes.
+const SLICES_MAX: usize = 1024;
+
+/// Measures the floor and prints it.
+///
+/// # Errors
+/// It could not be measured.
+pub fn measure(args: &SideArgs) -> Result<(), String> {
+    versus::measure_systems(args, "floor", &[System::FloorEach, System::FloorWake])
+}
+
+/// Serves for ever. Messages are `message_bytes` long.
+///
+/// # Errors
+/// The port cannot be listened on, or the system lacks files.
+pub fn serve(port: u16, message_bytes: usize, coalesce: bool) -> io::Result<()> {
+    let poll = Poll::new()?;
+    let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut floor = Floor {
+        poll,
+        listener,
+        peers: Peers::default(),
+        inbox: Inbox::default(),
+        room: vec![0; READ_BYTES],
+        message_bytes: message_bytes.max(1),
+    };
+    let mut events = Events::with_capacity(1024);
+    loop {
+        match floor.poll.poll(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            result => result?,
+        }
+        for event in &events {
+            match event.token() {
+                LISTENER => floor.accept()?,
+                Token(place) => {
+                    if event.is_writable() {
+                        floor.peers.flush(place);
+                    }
+                    if event.is_readable() {
+                        floor.receive(place);
+                    }
+                }
+            }
+        }
+        if coalesce {
+            floor.write_all()
+        } else {
+            floor.write_each()
+        }
+        floor.inbox.clear();
+    }
+}
+
+struct Floor {
+    poll: Poll,
+    listener: TcpListener,
+    peers: Peers,
+    inbox: Inbox,
+    room: Vec<u8>,
+    message_bytes: usize,
+}
+
+/// Whole messages of this wake-up, and who sent which.
+#[derive(Default)]
+struct Inbox {
+    bytes: Vec<u8>,
+    from: Vec<(usize, Range<usize>)>,
+}
+
+impl Inbox {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.from.clear();
+    }
+}
+
+#[derive(Default)]
+struct Peers {
+    all: Vec<Option<Peer>>,
+    /// Places of peers that are gone.
+    free: Vec<usize>,
+}
+
+struct Peer {
+    stream: TcpStream,
+    /// The beginning of a message.
+    partial: Vec<u8>,
+    /// What the kernel did not take yet.
+    backlog: Vec<u8>,
+}
+
+impl Floor {
+    fn accept(&mut self) -> io::Result<()> {
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            stream.set_nodelay(true)?;
+            let place = self.peers.free_place();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(place), interest)?;
+            // Tells the other end that it is in: a new socket has room for a byte, unless it is gone.
+            let _gone = stream.write(b"+");
+            self.peers.all[place] = Some(Peer { stream, partial: Vec::new(), backlog: Vec::new() });
+        }
+    }
+
+    fn receive(&mut self, place: usize) {
+        let start = self.inbox.bytes.len();
+        let Some(peer) = self.peers.all.get_mut(place).and_then(Option::as_mut) else { return };
+        self.inbox.bytes.append(&mut peer.partial);
+        let is_over = loop {
+            match peer.stream.read(&mut self.room) {
+                Ok(0) => break true,
+                Ok(read) => self.inbox.bytes.extend_from_slice(&self.room[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        let rest = (self.inbox.bytes.len() - start) % self.message_bytes;
+        let end = self.inbox.bytes.len() - rest;
+        peer.partial = self.inbox.bytes.split_off(end);
+        if end > start {
+            self.inbox.from.push((place, start..end));
+        }
+        if is_over {
+            self.peers.remove(place);
+        }
+    }
+
+    /// One write per message and receiver.
+    fn write_each(&mut self) {
+        for (from, range) in &self.inbox.from {
+            for message in self.inbox.bytes[range.clone()].chunks(self.message_bytes) {
+                for to in (0..self.peers.all.len()).filter(|to| to != from) {
+                    self.peers.write(to, &[IoSlice::new(message)]);
+                }
+            }
+        }
+    }
+
+    /// One write per receiver.
+    fn write_all(&mut self) {
+        let Inbox { bytes, from } = &self.inbox;
+        if from.is_empty() {
+            return;
+        }
+        let mut slices = Vec::new();
+        for to in 0..self.peers.all.len() {
+            if from.iter().all(|(from, _)| *from != to) {
+                self.peers.write(to, &[IoSlice::new(bytes)]);
+                continue;
+            }
+            slices.clear();
+            let others = from.iter().filter(|(from, _)| *from != to);
+            slices.extend(others.map(|(_, range)| IoSlice::new(&bytes[range.clone()])));
+            for slices in slices.chunks(SLICES_MAX) {
+                self.peers.write(to, slices);
+            }
+        }
+    }
+}
+
+impl Peers {
+    fn free_place(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.all.push(None);
+            self.all.len() - 1
+        })
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.all[place] = None;
+        self.free.push(place);
+    }
+
+    fn write(&mut self, to: usize, slices: &[IoSlice<'_>]) {
+        let Some(peer) = &mut self.all[to] else { return };
+        let mut written = 0;
+        if peer.backlog.is_empty() {
+            // An error other than a full socket shows itself at the next read.
+            written = peer.stream.write_vectored(slices).unwrap_or(0);
+        }
+        for slice in slices {
+            let taken = written.min(slice.len());
+            written -= taken;
+            peer.backlog.extend_from_slice(&slice[taken..]);
+        }
+    }
+
+    fn flush(&mut self, place: usize) {
+        let Some(peer) = self.all.get_mut(place).and_then(Option::as_mut) else { return };
+        let mut written = 0;
+        while written < peer.backlog.len() {
+            match peer.stream.write(&peer.backlog[written..]) {
+                Ok(more) => written += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        peer.backlog.drain(..written);
+    }
+}

@@ -1,0 +1,387 @@
+//! A run, from the first connection to the last copy.
+//!
+//! Owns: the order of things and the time each may take. The swarm does the work; this watches, reads
+//! what the server uses, and puts together what was found.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+
+use crate::clock::{SECOND_NS, seconds_ns};
+use crate::outcome::ms;
+use crate::outcome::{
+    Connections, Generator, Outcome, Rates, Second, ServerUse, Times as Spread, Verdict,
+};
+use crate::plan::Plan;
+use crate::process::{Machine, Usage};
+use crate::swarm::tally::{Part, Totals};
+use crate::swarm::{Command, Report, Swarm, Times};
+use crate::verdict::{self, Threshold};
+
+/// Time without a further connection after which opening is given up.
+const OPENING_STUCK: Duration = Duration::from_secs(20);
+/// Silence after which a server has said all it had to say by itself.
+const QUIET: Duration = Duration::from_millis(300);
+/// How long after the last expected copy a further one is still noticed.
+const LINGER: Duration = Duration::from_millis(300);
+/// Longest wait for copies that are on their way.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+/// How often the gauges are looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How far a run is, for whoever watches.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// So many connections are open, of so many.
+    Opening(u64, u64),
+    /// A second of the measured time, of so many.
+    Second(Second, usize, usize),
+    /// Waiting for what is on its way.
+    Draining,
+}
+
+/// What a run found, with the histograms.
+#[derive(Debug)]
+pub struct Found {
+    /// What is written to `result.json`.
+    pub outcome: Outcome,
+    /// Latencies, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// Those of each second.
+    pub seconds: Vec<Histogram<u64>>,
+}
+
+/// Whom to read, and whom to tell.
+pub struct Watch<'a> {
+    /// The server's processes; may be none.
+    pub pids: Vec<u32>,
+    /// What the target is called.
+    pub target: String,
+    /// What must not be crossed.
+    pub thresholds: Vec<Threshold>,
+    /// Is told how far the run is.
+    pub tell: &'a mut dyn FnMut(Stage),
+}
+
+/// Runs a plan.
+///
+/// # Errors
+/// It could not be done: nothing listens, or the system lacks sockets or threads.
+pub fn run<'a>(plan: &'a Arc<Plan>, watch: Watch<'a>) -> Result<Found, String> {
+    let swarm = Swarm::start(plan).map_err(|error| error.to_string())?;
+    let mut run = Run { plan, swarm, watch, parts: Vec::new(), usages: Vec::new(), server: None };
+    let opened = run.open()?;
+    let times = run.go();
+    run.measure(times)?;
+    run.drain();
+    let totals = run.finish()?;
+    Ok(run.found(totals, opened))
+}
+
+struct Run<'a> {
+    plan: &'a Arc<Plan>,
+    swarm: Swarm,
+    watch: Watch<'a>,
+    /// The warm-up, then each second.
+    parts: Vec<Part>,
+    /// What the server had used at the beginning of each second and at the end.
+    usages: Vec<Usage>,
+    server: Option<ServerUse>,
+}
+
+/// How opening went: seconds until all were open, and until all were back.
+struct Opened {
+    seconds: f64,
+    back_seconds: Option<f64>,
+}
+
+impl Run<'_> {
+    fn usage(&self) -> Option<Usage> {
+        Usage::of_all(&self.watch.pids)
+    }
+
+    fn open(&mut self) -> Result<Opened, String> {
+        let empty = self.usage();
+        let seconds = self.open_all(&Command::Open)?;
+        let back_seconds = match self.plan.scenario.reconnect {
+            true => Some(self.open_all(&Command::Reopen)?),
+            false => None,
+        };
+        self.wait_quiet();
+        if self.plan.scenario.subscribe {
+            for command in [Command::WriteFirst, Command::Subscribe] {
+                self.swarm.tell(&command);
+                self.wait_quiet();
+            }
+        }
+        if let (Some(empty), Some(idle)) = (empty, self.usage()) {
+            let added = idle.memory_bytes.saturating_sub(empty.memory_bytes);
+            let bytes_per_connection = added as f64 / f64::from(self.plan.residents().max(1));
+            self.server =
+                Some(ServerUse { empty, idle, bytes_per_connection, ..ServerUse::default() });
+        }
+        Ok(Opened { seconds, back_seconds })
+    }
+
+    fn open_all(&mut self, command: &Command) -> Result<f64, String> {
+        let total = u64::from(self.plan.residents());
+        let start = Instant::now();
+        if matches!(command, Command::Reopen) {
+            self.plan_reopening();
+        }
+        self.swarm.tell(command);
+        let (mut last, mut grew) = (0, start);
+        loop {
+            thread::sleep(LOOK / 4);
+            let open = self.swarm.gauges.sum(|gauge| &gauge.open);
+            (self.watch.tell)(Stage::Opening(open, total));
+            if open == total {
+                return Ok(start.elapsed().as_secs_f64());
+            }
+            if open > last {
+                (last, grew) = (open, Instant::now());
+            }
+            if let Ok(Report::Failed(error)) = self.swarm.reports.try_recv() {
+                return Err(format!("after {open} connections: {error}{}", advice(&error)));
+            }
+            if grew.elapsed() > OPENING_STUCK {
+                let why = self.swarm.gauges.failure().unwrap_or_else(|| "no answer".to_owned());
+                return Err(format!("{open} of {total} connections could be opened: {why}"));
+            }
+        }
+    }
+
+    /// Makes sure that the old connections are not counted as the new ones.
+    fn plan_reopening(&self) {
+        for thread in 0..self.plan.threads {
+            self.swarm.gauges.of(thread).open.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until nothing arrives by itself any more.
+    fn wait_quiet(&self) {
+        self.wait_silence(QUIET, Duration::from_secs(5), || false);
+    }
+
+    /// Waits until no byte came for so long, or something holds; at most so long.
+    fn wait_silence(&self, silence: Duration, at_most: Duration, holds: impl Fn() -> bool) {
+        let start = Instant::now();
+        let (mut bytes, mut since) = (u64::MAX, start);
+        while since.elapsed() < silence && start.elapsed() < at_most && !holds() {
+            let now = self.swarm.gauges.sum(|gauge| &gauge.bytes_in);
+            if now != bytes {
+                (bytes, since) = (now, Instant::now());
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn go(&mut self) -> Times {
+        let scenario = &self.plan.scenario;
+        let starts_ns = self.plan.clock.now_ns() + 20_000_000;
+        let measured_ns = starts_ns + seconds_ns(scenario.warmup);
+        let ends_ns = measured_ns + seconds_ns(scenario.duration);
+        let times = Times { starts_ns, measured_ns, ends_ns };
+        self.swarm.tell(&Command::Go(times));
+        times
+    }
+
+    /// Seconds that are reported.
+    fn seconds(&self) -> usize {
+        (self.plan.scenario.duration.ceil() as usize).max(1)
+    }
+
+    fn measure(&mut self, times: Times) -> Result<(), String> {
+        let total = self.seconds();
+        let mut told = vec![0; total + 1];
+        let deadline_ns = times.ends_ns + 10 * SECOND_NS;
+        let threads = self.plan.threads;
+        while told.last() != Some(&threads) || self.usages.len() <= total {
+            let now_ns = self.plan.clock.now_ns();
+            let next_ns = times.measured_ns + self.usages.len() as u64 * SECOND_NS;
+            if now_ns >= next_ns && self.usages.len() <= total {
+                self.usages.push(self.usage().unwrap_or_default());
+            }
+            let wait = Duration::from_nanos(next_ns.saturating_sub(now_ns)).min(LOOK);
+            match self.swarm.reports.recv_timeout(wait.max(Duration::from_millis(1))) {
+                Ok(Report::Second(number, part)) if number <= total => {
+                    self.add_part(number, &part);
+                    told[number] += 1;
+                    if number > 0 && told[number] == threads {
+                        if self.usages.len() == number {
+                            self.usages.push(self.usage().unwrap_or_default());
+                        }
+                        let second = self.second(number);
+                        (self.watch.tell)(Stage::Second(second, number, total));
+                    }
+                }
+                Ok(Report::Failed(error)) => return Err(error.to_string()),
+                Err(RecvTimeoutError::Disconnected) => return Err("a thread ended".to_owned()),
+                _ if now_ns > deadline_ns => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add_part(&mut self, number: usize, part: &Part) {
+        match self.parts.get_mut(number) {
+            Some(sum) => sum.add(part),
+            None => self.parts.push(part.clone()),
+        }
+    }
+
+    fn second(&self, number: usize) -> Second {
+        let part = &self.parts[number];
+        let at = |percentile| ms(part.latency.value_at_percentile(percentile));
+        let usages = self.usages.get(number - 1).zip(self.usages.get(number));
+        let usages = usages.filter(|_| self.server.is_some());
+        Second {
+            sent: part.sent,
+            delivered: part.delivered,
+            p50: at(50.0),
+            p99: at(99.0),
+            max: ms(part.latency.max()),
+            lag: ms(part.lag_max_ns),
+            cpu_s: usages.map(|(before, after)| after.cpu_s() - before.cpu_s()),
+            memory_bytes: usages.map(|(_, after)| after.memory_bytes),
+        }
+    }
+
+    fn drain(&mut self) {
+        if !self.plan.scenario.is_sending() {
+            return;
+        }
+        (self.watch.tell)(Stage::Draining);
+        let gauges = &self.swarm.gauges;
+        let copies = self.plan.scenario.copies();
+        let is_all_here = || {
+            let behind = gauges.sum(|gauge| &gauge.behind);
+            let sent = gauges.sum(|gauge| &gauge.sent);
+            behind == 0 && gauges.sum(|gauge| &gauge.delivered) >= sent * copies
+        };
+        let silence = Duration::from_secs_f64(self.plan.scenario.settle);
+        self.wait_silence(silence, silence, || gauges.sum(|gauge| &gauge.behind) == 0);
+        self.swarm.tell(&Command::Stop);
+        self.wait_silence(silence, DRAIN_MAX, is_all_here);
+        self.wait_silence(LINGER, LINGER, || false);
+    }
+
+    fn finish(&mut self) -> Result<Totals, String> {
+        let sent = self.swarm.gauges.sent.iter();
+        let sent = sent.map(|sent| sent.load(Ordering::Relaxed) as u32).collect();
+        self.swarm.tell(&Command::Finish(Arc::new(sent)));
+        let mut totals: Option<Totals> = None;
+        for _ in 0..self.plan.threads {
+            let finished = loop {
+                match self.swarm.reports.recv_timeout(OPENING_STUCK) {
+                    Ok(Report::Finished(finished)) => break finished,
+                    Ok(Report::Second(..)) => {}
+                    Ok(Report::Failed(error)) => return Err(error.to_string()),
+                    Err(error) => return Err(error.to_string()),
+                }
+            };
+            match &mut totals {
+                Some(totals) => totals.add(*finished),
+                None => totals = Some(*finished),
+            }
+        }
+        totals.ok_or_else(|| "there is no thread".to_owned())
+    }
+
+    fn found(self, totals: Totals, opened: Opened) -> Found {
+        let seconds: Vec<_> = (1..self.parts.len()).map(|number| self.second(number)).collect();
+        let server = self.server_use(seconds.len());
+        let generator = self.generator(&totals);
+        let Totals { counts, latency, raw, opening, closed, stalled_closed, guests, .. } = totals;
+        let mut outcome = Outcome {
+            scenario: self.plan.scenario.clone(),
+            target: self.watch.target,
+            commit: commit(),
+            ended_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            machine: Machine::this(),
+            counts,
+            rates: rates(&self.parts, server.as_ref()),
+            latency: Spread::of(&latency),
+            raw: Spread::of(&raw),
+            connections: Connections {
+                count: self.plan.residents().into(),
+                seconds: opened.seconds,
+                opening: Spread::of(&opening),
+                failed: totals.failed,
+                failure: totals.failure,
+                closed,
+                stalled_closed,
+                guests,
+                back_seconds: opened.back_seconds,
+            },
+            server,
+            generator,
+            seconds,
+            verdict: Verdict::default(),
+        };
+        outcome.verdict = verdict::judge(&outcome, &self.watch.thresholds);
+        self.swarm.join();
+        let seconds = self.parts.into_iter().skip(1).map(|part| part.latency).collect();
+        Found { outcome, latency, seconds }
+    }
+
+    fn server_use(&self, seconds: usize) -> Option<ServerUse> {
+        let server = self.server.clone()?;
+        let measured = self.usages.last()?.since(self.usages.first()?);
+        let cores = measured.cpu_s() / seconds.max(1) as f64;
+        Some(ServerUse { measured, cores, ..server })
+    }
+
+    fn generator(&self, totals: &Totals) -> Generator {
+        let thread_seconds = (self.parts.len().max(2) - 1) * self.plan.threads;
+        let share = |of: fn(&Part) -> Option<u64>| {
+            let sum: Option<u64> = self.parts.iter().skip(1).map(of).sum();
+            sum.map(|ns| ns as f64 / SECOND_NS as f64 / thread_seconds as f64)
+        };
+        Generator {
+            threads: self.plan.threads,
+            busy: share(|part| part.cpu_ns),
+            waited: share(|part| part.wait_ns),
+            lag: Spread::of(&totals.lag),
+            unsent: totals.unsent,
+            untaken: totals.untaken,
+            forgiven: self.swarm.gauges.forgiven.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What can be done about it.
+fn advice(error: &std::io::Error) -> &'static str {
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::MFILE) => {
+            "; raise the limit with ulimit -n, for the server as well"
+        }
+        _ => "",
+    }
+}
+
+fn rates(parts: &[Part], server: Option<&ServerUse>) -> Rates {
+    let seconds = (parts.len().max(2) - 1) as f64;
+    let sum = |of: fn(&Part) -> u64| parts.iter().skip(1).map(of).sum::<u64>() as f64;
+    let delivered = sum(|part| part.delivered);
+    let cpu_s = server.map(|server| server.measured.cpu_s()).filter(|cpu_s| *cpu_s > 0.0);
+    Rates {
+        sent: sum(|part| part.sent) / seconds,
+        delivered: delivered / seconds,
+        bytes_in: sum(|part| part.bytes_in) / seconds,
+        delivered_per_cpu_s: cpu_s.map(|cpu_s| delivered / cpu_s),
+    }
+}
+
+/// The revision of the source tree around the current directory.
+fn commit() -> Option<String> {
+    let git =
+        std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok()?;
+    let text = String::from_utf8(git.stdout).ok()?;
+    git.status.success().then(|| text.trim().to_owned())
+}

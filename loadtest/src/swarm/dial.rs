@@ -1,0 +1,113 @@
+//! Which connections a thread opens when: the residents at a rate, and guests that come and go.
+//!
+//! Owns: the order and the times. Must not know sockets.
+
+use std::collections::VecDeque;
+
+use crate::clock::{SECOND_NS, seconds_ns};
+
+/// Connections on their way at a time: the kernel of the server holds a few thousand before it accepts.
+const OPENING_MAX: usize = 256;
+/// Pause after a failed dial.
+const RETRY_NS: u64 = 100_000_000;
+
+/// The order in which a thread opens its connections.
+#[derive(Debug, Default)]
+pub struct Dials {
+    waiting: VecDeque<usize>,
+    /// Nanoseconds between dials.
+    gap_ns: u64,
+    next_ns: u64,
+    opening: usize,
+}
+
+impl Dials {
+    /// Opens these from now on, so many a second; 0: as fast as they are accepted.
+    pub fn start(&mut self, places: impl Iterator<Item = usize>, rate: f64, now_ns: u64) {
+        self.waiting = places.collect();
+        self.gap_ns = if rate > 0.0 { (SECOND_NS as f64 / rate) as u64 } else { 0 };
+        self.next_ns = now_ns;
+        self.opening = 0;
+    }
+
+    /// When to look again.
+    pub fn next_ns(&self) -> Option<u64> {
+        let is_possible = !self.waiting.is_empty() && self.opening < OPENING_MAX;
+        is_possible.then_some(self.next_ns)
+    }
+
+    /// The next connection to dial.
+    pub fn take(&mut self, now_ns: u64) -> Option<usize> {
+        if self.opening >= OPENING_MAX || now_ns < self.next_ns {
+            return None;
+        }
+        let place = self.waiting.pop_front()?;
+        self.opening += 1;
+        self.next_ns = if self.gap_ns == 0 { now_ns } else { self.next_ns + self.gap_ns };
+        Some(place)
+    }
+
+    /// A connection is open.
+    pub fn opened(&mut self) {
+        self.opening = self.opening.saturating_sub(1);
+    }
+
+    /// A connection could not be opened: it is tried again after the others.
+    pub fn failed(&mut self, place: usize, now_ns: u64) {
+        self.opening = self.opening.saturating_sub(1);
+        self.waiting.push_back(place);
+        self.next_ns = now_ns + RETRY_NS;
+    }
+}
+
+/// Peers that come and go.
+#[derive(Debug)]
+pub struct Guests {
+    free: Vec<usize>,
+    /// Who leaves when; all stay as long as each other.
+    leaving: VecDeque<(u64, usize)>,
+    gap_ns: u64,
+    stay_ns: u64,
+    next_ns: u64,
+    ends_ns: u64,
+}
+
+impl Guests {
+    /// So many a second in these places, until the end.
+    pub fn new(places: Vec<usize>, rate: f64, stay: f64, starts_ns: u64, ends_ns: u64) -> Self {
+        Guests {
+            free: places,
+            leaving: VecDeque::new(),
+            gap_ns: (SECOND_NS as f64 / rate) as u64,
+            stay_ns: seconds_ns(stay),
+            next_ns: starts_ns,
+            ends_ns,
+        }
+    }
+
+    /// When somebody comes or leaves next.
+    pub fn next_ns(&self) -> Option<u64> {
+        let leaves_ns = self.leaving.front().map(|(at_ns, _)| *at_ns);
+        let comes_ns = (self.next_ns < self.ends_ns).then_some(self.next_ns);
+        leaves_ns.into_iter().chain(comes_ns).min()
+    }
+
+    /// A place for one that comes now.
+    pub fn take_coming(&mut self, now_ns: u64) -> Option<usize> {
+        if self.next_ns > now_ns || self.next_ns >= self.ends_ns {
+            return None;
+        }
+        self.next_ns += self.gap_ns;
+        let place = self.free.pop()?;
+        self.leaving.push_back((now_ns + self.stay_ns, place));
+        Some(place)
+    }
+
+    /// The place of one that leaves now.
+    pub fn take_leaving(&mut self, now_ns: u64) -> Option<usize> {
+        let (_, place) = self.leaving.front().copied().filter(|(at_ns, _)| *at_ns <= now_ns)?;
+        self.leaving.pop_front();
+        self.free.push(place);
+        Some(place)
+    }
+}

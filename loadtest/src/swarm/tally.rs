@@ -1,0 +1,200 @@
+//! What a thread counts and times.
+//!
+//! Owns: the histograms, their bounds, and what belongs to the measured time. Must not know sockets.
+
+use hdrhistogram::Histogram;
+
+use crate::swarm::Times;
+use crate::track::Counts;
+
+/// The longest time a histogram tells apart, in nanoseconds: five minutes.
+const LONGEST_NS: u64 = 300_000_000_000;
+
+/// A histogram of nanoseconds, three digits exact.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, LONGEST_NS, 3).expect("the bounds are valid")
+}
+
+/// What happened in a second.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Messages sent.
+    pub sent: u64,
+    /// Copies that came: of posts and questions, or the answers where something is asked.
+    pub delivered: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// From when a message was meant to be sent until its copy came.
+    pub latency: Histogram<u64>,
+    /// CPU time of the thread, in nanoseconds, where it can be told.
+    pub cpu_ns: Option<u64>,
+    /// Time it was ready and had no core, in nanoseconds, where it can be told.
+    pub wait_ns: Option<u64>,
+    /// How late the thread sent what it could have sent.
+    pub lag_max_ns: u64,
+}
+
+impl Part {
+    fn new() -> Self {
+        Part {
+            sent: 0,
+            delivered: 0,
+            bytes_in: 0,
+            latency: histogram(),
+            cpu_ns: None,
+            wait_ns: None,
+            lag_max_ns: 0,
+        }
+    }
+
+    /// Adds what another thread did in the same second.
+    pub fn add(&mut self, other: &Part) {
+        self.sent += other.sent;
+        self.delivered += other.delivered;
+        self.bytes_in += other.bytes_in;
+        // Same bounds: adding cannot fail.
+        let _same_bounds = self.latency.add(&other.latency);
+        self.cpu_ns = self.cpu_ns.zip(other.cpu_ns).map(|(a, b)| a + b);
+        self.wait_ns = self.wait_ns.zip(other.wait_ns).map(|(a, b)| a + b);
+        self.lag_max_ns = self.lag_max_ns.max(other.lag_max_ns);
+    }
+}
+
+/// All a thread counted.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// The copies.
+    pub counts: Counts,
+    /// From when a measured message was meant to be sent until its copy came.
+    pub latency: Histogram<u64>,
+    /// From when it was sent.
+    pub raw: Histogram<u64>,
+    /// How late the generator itself was.
+    pub lag: Histogram<u64>,
+    /// From dialling until open.
+    pub opening: Histogram<u64>,
+    /// Peers that the server closed, or that broke.
+    pub closed: u64,
+    /// Stalled ones that the server closed.
+    pub stalled_closed: u64,
+    /// Guests that came in.
+    pub guests: u64,
+    /// Dials and handshakes that failed.
+    pub failed: u64,
+    /// Why the last of them failed.
+    pub failure: Option<String>,
+    /// Messages that were due and that the generator did not get to.
+    pub unsent: u64,
+    /// Messages that were due and that the server did not take.
+    pub untaken: u64,
+}
+
+impl Totals {
+    fn new() -> Self {
+        Totals {
+            counts: Counts::default(),
+            latency: histogram(),
+            raw: histogram(),
+            lag: histogram(),
+            opening: histogram(),
+            closed: 0,
+            stalled_closed: 0,
+            guests: 0,
+            failed: 0,
+            failure: None,
+            unsent: 0,
+            untaken: 0,
+        }
+    }
+
+    /// Adds what another thread counted.
+    pub fn add(&mut self, other: Totals) {
+        self.counts += other.counts;
+        let pairs = [
+            (&mut self.latency, other.latency),
+            (&mut self.raw, other.raw),
+            (&mut self.lag, other.lag),
+            (&mut self.opening, other.opening),
+        ];
+        for (mine, theirs) in pairs {
+            // Same bounds: adding cannot fail.
+            let _same_bounds = mine.add(&theirs);
+        }
+        self.closed += other.closed;
+        self.stalled_closed += other.stalled_closed;
+        self.guests += other.guests;
+        self.failed += other.failed;
+        self.failure = self.failure.take().or(other.failure);
+        self.unsent += other.unsent;
+        self.untaken += other.untaken;
+    }
+}
+
+/// The running counts of a thread.
+#[derive(Debug)]
+pub struct Tally {
+    /// Everything so far.
+    pub totals: Totals,
+    /// The current second.
+    pub part: Part,
+    /// Latencies of copies that were sent late.
+    late: Histogram<u64>,
+    times: Option<Times>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally { totals: Totals::new(), part: Part::new(), late: histogram(), times: None }
+    }
+}
+
+impl Tally {
+    /// Says what is measured.
+    pub fn set_times(&mut self, times: Times) {
+        self.times = Some(times);
+    }
+
+    /// A copy came that is timed, unless it was meant to be sent during the warm-up.
+    #[inline]
+    pub fn time(&mut self, meant_ns: u64, lag_ns: u64, now_ns: u64) {
+        self.part.delivered += 1;
+        if self.times.is_some_and(|times| meant_ns >= times.measured_ns) {
+            let latency = now_ns.saturating_sub(meant_ns);
+            self.part.latency.saturating_record(latency);
+            // What was sent when it was meant to be has one latency only; `finish` adds it to the raw ones.
+            if lag_ns > 0 {
+                self.totals.raw.saturating_record(latency.saturating_sub(lag_ns));
+                self.late.saturating_record(latency);
+            }
+        }
+    }
+
+    /// A message was sent, so much later than the generator could have.
+    #[inline]
+    pub fn sent(&mut self, meant_ns: u64, lag_ns: u64) {
+        self.part.sent += 1;
+        self.totals.counts.sent += 1;
+        self.part.lag_max_ns = self.part.lag_max_ns.max(lag_ns);
+        if self.times.is_some_and(|times| meant_ns >= times.measured_ns) {
+            self.totals.lag.saturating_record(lag_ns);
+        }
+    }
+
+    /// Ends a second.
+    pub fn cut(&mut self) -> Part {
+        // Same bounds: adding cannot fail.
+        let _same_bounds = self.totals.latency.add(&self.part.latency);
+        std::mem::replace(&mut self.part, Part::new())
+    }
+
+    /// Ends everything.
+    pub fn finish(&mut self) -> Totals {
+        self.cut();
+        let mut totals = std::mem::replace(&mut self.totals, Totals::new());
+        let mut on_time = totals.latency.clone();
+        // The late ones are among all, and bounds are the same: neither can fail.
+        let _among_all = on_time.subtract(&self.late);
+        let _same_bounds = totals.raw.add(&on_time);
+        totals
+    }
+}

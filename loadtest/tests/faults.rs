@@ -1,0 +1,135 @@
+//! Planted faults are found, each under its own name; and a generator that cannot keep up says so.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use common::Fault;
+use loadtest::message::{Exchange, Protocol};
+use loadtest::outcome::Outcome;
+use loadtest::plan::{Plan, Target};
+use loadtest::run::{self, Watch};
+use loadtest::scenario::Scenario;
+
+/// Enough copies for a fault in a thousand to happen several times.
+fn scenario() -> Scenario {
+    Scenario {
+        senders: 2,
+        receivers: 4,
+        rate: 1500.0,
+        duration: 1.0,
+        warmup: 0.2,
+        settle: 1.0,
+        ..Scenario::default()
+    }
+}
+
+fn outcome_of(scenario: Scenario, port: u16, protocol: Protocol) -> Outcome {
+    let plan = Arc::new(Plan::new(scenario, vec![Target::local(port)], protocol));
+    let watch = Watch {
+        pids: Vec::new(),
+        target: String::new(),
+        thresholds: Vec::new(),
+        tell: &mut |_| {},
+    };
+    run::run(&plan, watch).unwrap().outcome
+}
+
+fn outcome(fault: Fault) -> Outcome {
+    outcome_of(scenario(), common::start(fault), Protocol::Dam)
+}
+
+/// The names of the faults that were found.
+fn faults(outcome: &Outcome) -> Vec<&'static str> {
+    let faults = outcome.counts.faults().into_iter();
+    faults.filter(|(_, count)| *count > 0).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_relay_without_fault_is_found_clean() {
+    let outcome = outcome(Fault::None);
+    assert!(outcome.counts.is_clean(), "{:?}", outcome.counts);
+    assert!(outcome.counts.sent > 1500);
+    assert_eq!(outcome.counts.received, outcome.counts.expected);
+    assert_eq!(outcome.counts.expected, outcome.counts.sent * 5);
+}
+
+#[test]
+fn a_relay_that_drops_is_caught() {
+    let outcome = outcome(Fault::Drop);
+    assert_eq!(faults(&outcome), ["lost"]);
+    assert_eq!(outcome.verdict.exit_code(), 2);
+    assert_eq!(outcome.counts.received + outcome.counts.lost, outcome.counts.expected);
+}
+
+#[test]
+fn a_relay_that_repeats_is_caught() {
+    let outcome = outcome(Fault::Repeat);
+    assert_eq!(faults(&outcome), ["duplicated"]);
+    assert_eq!(outcome.counts.received, outcome.counts.expected + outcome.counts.duplicated);
+}
+
+#[test]
+fn a_relay_that_reorders_is_caught() {
+    // Of two senders in turns, the copy in between would be the other's.
+    let scenario = Scenario { senders: 1, receivers: 5, ..scenario() };
+    let outcome = outcome_of(scenario, common::start(Fault::Reorder), Protocol::Dam);
+    assert!(faults(&outcome).contains(&"reordered"), "{:?}", outcome.counts);
+    assert_eq!(outcome.counts.duplicated + outcome.counts.echoed + outcome.counts.corrupted, 0);
+}
+
+#[test]
+fn a_relay_that_echoes_is_caught() {
+    assert_eq!(faults(&outcome(Fault::Echo)), ["echoed"]);
+}
+
+#[test]
+fn a_relay_that_corrupts_is_caught() {
+    assert_eq!(faults(&outcome(Fault::Corrupt)), ["corrupted"]);
+}
+
+#[test]
+fn questions_and_acknowledgements_are_counted_too() {
+    for exchange in [Exchange::Ask, Exchange::Ack] {
+        // This relay floods answers as well: those that did not ask notice.
+        let scenario = Scenario { exchange, senders: 1, receivers: 2, ..scenario() };
+        let outcome = outcome_of(scenario, common::start(Fault::None), Protocol::Dam);
+        assert_eq!(faults(&outcome), ["echoed"], "{:?}", outcome.counts);
+        assert_eq!(outcome.counts.echoed, outcome.counts.sent);
+        assert!(outcome.latency.count > 0);
+    }
+}
+
+#[test]
+fn the_closed_loop_is_counted_too() {
+    let scenario = Scenario { window: 64, threads: 2, ..scenario() };
+    let outcome = outcome_of(scenario, common::start(Fault::None), Protocol::Dam);
+    assert!(outcome.counts.is_clean(), "{:?}", outcome.counts);
+    assert_eq!(outcome.counts.received, outcome.counts.expected);
+}
+
+#[test]
+fn a_generator_that_cannot_keep_up_is_invalid() {
+    let scenario = Scenario { senders: 1, receivers: 0, rate: 1e9, settle: 0.1, ..scenario() };
+    let outcome = outcome_of(scenario, start_sink(), Protocol::Raw);
+    assert!(!outcome.verdict.invalid.is_empty(), "{:?}", outcome.generator);
+}
+
+/// A server that reads, and says no more than that it does.
+fn start_sink() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || {
+                let mut room = vec![0; 1 << 20];
+                let is_in = stream.write_all(b"+").is_ok();
+                while is_in && stream.read(&mut room).is_ok_and(|read| read > 0) {}
+            });
+        }
+    });
+    port
+}
