@@ -1,7 +1,7 @@
 // A Gun relay out of the npm package, for the tests: the peer relays of gunmetal, and the reference to run the tests against.
 // It logs `listening on 127.0.0.1:PORT` to stderr as gunmetal does, stores in its working directory, and ends when its stdin ends.
 //
-// argv[2] = {"kind": "mesh" | "stock" | "axe", "port": 0, "peers": [url], "max": undefined}
+// argv[2] = {"gun": "gun" | "gun-1240" | "gun-520", "kind": "mesh" | "stock" | "axe", "port": 0, "peers": [url], "max": undefined}
 //   mesh:  Gun's network layer alone: it stores nothing and says again what it hears
 //   stock: the relay of the package without AXE: YSON, storage, every message flooded
 //   axe:   the relay of the package as it comes
@@ -13,8 +13,8 @@ const server = require('http').createServer((request, response) => {
   response.end('a Gun relay');
 });
 
-const Gun = require(mesh ? 'gun/gun' : 'gun');
-if (mesh) require('gun/lib/wire');
+const Gun = require(mesh ? setup.gun + '/gun' : setup.gun);
+if (mesh) require(setup.gun + '/lib/wire');
 const gun = Gun({
   web: server,
   peers: setup.peers,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::node::{self, Scratch};
+use super::node::{self, Scratch, Version};
 use super::process::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ impl Kind {
 #[derive(Clone)]
 pub struct Setup {
     pub kind: Kind,
+    /// Of the relays of the package.
+    pub version: Version,
     pub port: u16,
     pub peers: Vec<String>,
     /// Further flags of gunmetal. The relays of the package know `--message-bytes-max` and ignore the rest.
@@ -63,7 +65,13 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(kind: Kind) -> Setup {
-        Setup { kind, port: 0, peers: Vec::new(), flags: Vec::new() }
+        let version = Version::Newest;
+        Setup { kind, version, port: 0, peers: Vec::new(), flags: Vec::new() }
+    }
+
+    pub fn version(mut self, version: Version) -> Setup {
+        self.version = version;
+        self
     }
 
     pub fn port(mut self, port: &Port) -> Setup {
@@ -107,6 +115,7 @@ impl Setup {
         let node =
             node::ensure().expect("a test that starts a relay of the package asks for node first");
         let setup = json!({
+            "gun": self.version.package(),
             "kind": self.kind.name(),
             "port": self.port,
             "peers": self.peers,
