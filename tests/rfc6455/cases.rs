@@ -243,8 +243,11 @@ fn limits() -> Vec<Row> {
     }
     let part_sizes = [64, 256, KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB];
     for (index, part_bytes) in numbered(&part_sizes) {
-        rows.push(long_text(format!("9.3.{}", index + 1), 4 * MIB, part_bytes).at_once());
-        rows.push(long_binary(format!("9.4.{}", index + 1), 4 * MIB, part_bytes).at_once());
+        let text = long_text(format!("9.3.{}", index + 1), 4 * MIB, part_bytes).at_once();
+        let binary = long_binary(format!("9.4.{}", index + 1), 4 * MIB, part_bytes).at_once();
+        // Gun's library counts fragments and refuses so many; here only their bytes count.
+        let too_many = 4 * MIB / part_bytes > 1 << 14;
+        rows.extend([text, binary].map(|row| if too_many { row.unlike_gun() } else { row }));
     }
     for (index, write_bytes) in numbered(&[64, 128, 256, 512, KIB, 2 * KIB]) {
         rows.push(long_text(format!("9.5.{}", index + 1), MIB, MIB).chopped(write_bytes));

@@ -202,6 +202,7 @@ fn bad(number: String, payload: &[u8]) -> Row {
 fn good(number: String, payload: &[u8]) -> Row {
     let row = Row::new(number).send(whole(TEXT, &message(payload)));
     let text = std::str::from_utf8(payload).expect("the payload of a good row");
-    // JSON wants control characters escaped: good WebSocket, refused one level higher.
-    if payload.iter().any(|byte| *byte < b' ') { row.is_not_json() } else { row.delivers(text) }
+    // JSON wants control characters escaped: good WebSocket, refused one level higher. (YSON lets them pass.)
+    let is_json = payload.iter().all(|byte| *byte >= b' ');
+    if is_json { row.delivers(text) } else { row.gets_an_error().unlike_gun() }
 }
