@@ -49,8 +49,8 @@ fn bench(criterion: &mut Criterion) {
                 assert!(!dedup.first(known(id), Entry::SEEN));
             });
         });
+        let mut id = entries;
         group.bench_function(BenchmarkId::new("new", entries), |bencher| {
-            let mut id = entries;
             bencher.iter(|| {
                 id += 1;
                 assert!(dedup.first(keys.of(&id.to_le_bytes()), Entry::SEEN));
@@ -59,8 +59,8 @@ fn bench(criterion: &mut Criterion) {
     }
     for threads in [1, 2, 8] {
         let dedup = Dedup::new(2_000_000);
+        let mut from = 0u64;
         group.bench_function(BenchmarkId::new("new, on threads", threads), |bencher| {
-            let mut from = 0u64;
             bencher.iter_custom(|count| {
                 from += count;
                 on_threads(threads, count, |id| {

@@ -259,7 +259,7 @@ struct Flags {
     /// Time a peer with a backlog may take nothing; then it is closed
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "10", value_parser = seconds(0.1..=3600.0))]
     stall_timeout: Duration,
-    /// Time to write what is queued when the relay is told to stop
+    /// Time over which peers are closed when the relay is told to stop
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "3", value_parser = seconds(0.0..=3600.0))]
     drain_time: Duration,
 

@@ -330,6 +330,8 @@ impl Judge {
             }
             if from.pid.is_none() && self.mesh.peers.learn_pid(from.seat, pid) {
                 from.pid = Some(pid.into());
+                // The rest of the frame names the peer by it already.
+                self.mesh.peers.refresh(&mut self.heads);
             }
             if message.ack.truthy {
                 return Route::Drop(Dropped::Control);
@@ -383,7 +385,9 @@ fn judge_answer(
     }
     if answer.hash.truthy && asked.question.is_asked() {
         let hash = has_content(&answer.hash);
-        if asked.question == hash {
+        // JavaScript never takes two objects for the same.
+        let is_scalar = !matches!(answer.hash.kind, Kind::Array | Kind::Object);
+        if is_scalar && asked.question == hash {
             return Err(Dropped::SameHash);
         }
         if !asked.question.has_hash() {
@@ -399,8 +403,8 @@ fn judge_answer(
     Ok(asker)
 }
 
-/// The start of a text, up to `units_max` UTF-16 code units; a character that does not fit whole
-/// ends it.
+/// The names in the start of a list, up to `units_max` UTF-16 code units. A name that is cut within a
+/// pair ends in half a character, so it is nobody's.
 fn first_units(text: &[u8], units_max: usize) -> &[u8] {
     if text.len() <= units_max {
         return text;
@@ -414,7 +418,13 @@ fn first_units(text: &[u8], units_max: usize) -> &[u8] {
         };
         units > units_max
     });
-    &text[..end.unwrap_or(text.len())]
+    let Some(end) = end else { return text };
+    let is_halved = text[end] >= 0xf0 && units == units_max + 1;
+    let names = &text[..end];
+    match is_halved {
+        true => &names[..names.iter().rposition(|byte| *byte == b',').unwrap_or(0)],
+        false => names,
+    }
 }
 
 fn random_id(random: &mut impl rand::Rng) -> String {

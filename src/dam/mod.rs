@@ -1,5 +1,7 @@
 //! Gun's mesh: messages, their memory, their routes. Knows no sockets, clocks or threads.
 //!
+//! It does what Gun's does; where it differs on purpose is listed in `docs/differences.md`.
+//!
 //! - [`batch`]: a frame's text taken apart into messages.
 //! - [`message`]: one message's envelope, and its rewriting for forwarding.
 //! - [`lenient`] and [`js`]: what JavaScript accepts and how it sees values.

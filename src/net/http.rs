@@ -28,7 +28,7 @@ const PAGE_HEADERS: &str = "Cache-Control: public, max-age=10\r\nVary: Accept, H
 pub enum Answer {
     /// Send this 101; WebSocket follows.
     Upgrade(Vec<u8>),
-    /// Send this response and close. The label is for a counter.
+    /// Send this response and close. The label names the answer in the log.
     Close(Vec<u8>, &'static str),
 }
 
@@ -111,7 +111,8 @@ fn upgrade_required(request: &Request) -> Response {
         "gunmetal: this address is for WebSockets. In your app: Gun(['http://{host}/gun'])\n\
          If you did ask for a WebSocket, a proxy in between removed the Upgrade header.\n"
     );
-    Response::text("426 Upgrade Required", text).with("Upgrade: websocket\r\n")
+    Response::text("426 Upgrade Required", text)
+        .with("Upgrade: websocket\r\nConnection: Upgrade\r\n")
 }
 
 fn preflight() -> Response {

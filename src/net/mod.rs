@@ -1,13 +1,15 @@
 //! All I/O, clocks and threads.
 //!
 //! - [`relay`] starts and stops everything.
-//! - [`reactor`]: a thread that reads. [`conn`]: one of its connections. [`hear`]: what a peer says.
-//!   [`http`]: what requests get.
-//! - [`queue`]: all that crosses from reactors to writers.
+//! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
+//!   [`hear`]: what a peer says. [`http`]: what requests get.
+//! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share. [`timers`].
 
+pub mod accept;
+pub mod bell;
 pub mod coalesce;
 pub mod conn;
 pub mod dial;
@@ -20,3 +22,8 @@ pub mod remote;
 pub mod socket;
 pub mod timers;
 pub mod writer;
+
+/// What [`bell`] is made of. Its test puts loom's in their place.
+mod sync {
+    pub use std::sync::atomic::{AtomicBool, Ordering};
+}

@@ -3,7 +3,7 @@
 //! A reactor collects what its turn produced in an [`Outbox`] and pushes it, as one shared
 //! [`Turn`], to each writer it concerns. Nothing goes the other way.
 //!
-//! Owns: the enum of what may cross, the bounded queues, the bell that wakes a sleeping writer.
+//! Owns: the enum of what may cross, the bounded queues.
 //! Must not know: sockets' use, JSON.
 //!
 //! Invariants:
@@ -13,7 +13,7 @@
 
 use std::cell::OnceCell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
+use super::bell::Bell;
 use super::socket::Socket;
 use crate::dam::mesh::Outgoing;
 use crate::dam::message::Part;
@@ -194,56 +195,15 @@ impl Budget {
     }
 }
 
-/// Wakes a writer, but only one that sleeps.
-///
-/// The writer says that it will sleep, looks at its queue once more, then polls; a sender pushes,
-/// then looks whether the writer sleeps. With a full fence between the two steps on either side
-/// one of them sees the other.
-#[derive(Debug)]
-pub struct Bell {
-    is_asleep: AtomicBool,
-    waker: Waker,
-}
-
-impl Bell {
-    /// A bell that rings through `waker`.
-    pub fn new(waker: Waker) -> Self {
-        Bell { is_asleep: AtomicBool::new(false), waker }
-    }
-
-    fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::SeqCst) {
-            self.waker.wake().expect("an eventfd or pipe of our own can be written");
-        }
-    }
-
-    /// Says that this writer is about to poll, unless `has_work`. Returns whether it may.
-    pub fn fall_asleep(&self, has_work: impl FnOnce() -> bool) -> bool {
-        self.is_asleep.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if has_work() {
-            self.wake_up();
-            return false;
-        }
-        true
-    }
-
-    /// Says that this writer polls no more.
-    pub fn wake_up(&self) {
-        self.is_asleep.store(false, Ordering::SeqCst);
-    }
-}
-
 /// The way to one writer.
 #[derive(Clone, Debug)]
 pub struct Lane {
     sender: Sender<Arc<Turn>>,
-    bell: Arc<Bell>,
+    bell: Arc<Bell<Waker>>,
 }
 
 /// A queue of at most `turns_max` turns: its two ends.
-pub fn lane(turns_max: usize, waker: Waker) -> (Lane, Receiver<Arc<Turn>>, Arc<Bell>) {
+pub fn lane(turns_max: usize, waker: Waker) -> (Lane, Receiver<Arc<Turn>>, Arc<Bell<Waker>>) {
     let (sender, receiver) = crossbeam_channel::bounded(turns_max);
     let bell = Arc::new(Bell::new(waker));
     (Lane { sender, bell: bell.clone() }, receiver, bell)

@@ -26,6 +26,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
+use super::accept::Acceptor;
 use super::conn::{Conn, Hearing, Link, Stage};
 use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
@@ -55,9 +56,6 @@ const FRAME_BYTES_MAX: usize = 100 << 20;
 
 /// Connections accepted in one turn, so that a storm of them does not starve those that are there.
 const ACCEPTS_PER_TURN_MAX: usize = 256;
-
-/// How long accepting pauses when the process is out of file descriptors or the kernel of memory.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time for the other end to hang up after its last frame or response was sent.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -120,7 +118,7 @@ pub struct Parts {
 pub struct Reactor {
     shared: Arc<Shared>,
     poll: Poll,
-    listener: Option<TcpListener>,
+    acceptor: Acceptor,
     commands: Receiver<Command>,
     router: Router,
     outbox: Outbox,
@@ -128,9 +126,6 @@ pub struct Reactor {
     conns: Slab<Conn>,
     generation: u32,
     ready: VecDeque<Token>,
-    /// Connections may wait to be accepted.
-    may_accept: bool,
-    accept_at: Option<Instant>,
     handshakes: Timers<Token>,
     lingering: Timers<Token>,
     age_at: Option<Instant>,
@@ -146,7 +141,7 @@ impl Reactor {
         Reactor {
             shared: parts.shared,
             poll: parts.poll,
-            listener: Some(parts.listener),
+            acceptor: Acceptor::new(parts.listener),
             commands: parts.commands,
             router: parts.router,
             outbox: parts.outbox,
@@ -154,8 +149,6 @@ impl Reactor {
             conns: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
-            may_accept: false,
-            accept_at: None,
             handshakes: Timers::default(),
             lingering: Timers::default(),
             age_at: parts.ages_memory.then_some(now),
@@ -188,12 +181,12 @@ impl Reactor {
         let until = [
             self.handshakes.next_due(),
             self.lingering.next_due(),
-            self.accept_at,
+            self.acceptor.due(),
             self.age_at,
             self.ends,
         ];
         let timeout = match until.into_iter().flatten().min() {
-            _ if self.may_accept || !self.ready.is_empty() => Some(Duration::ZERO),
+            _ if !self.ready.is_empty() => Some(Duration::ZERO),
             Some(until) => Some(until.saturating_duration_since(Instant::now())),
             None => None,
         };
@@ -208,7 +201,7 @@ impl Reactor {
         for event in events {
             match event.token() {
                 COMMANDS => {}
-                LISTENER => self.may_accept = true,
+                LISTENER => self.acceptor.notice(self.now),
                 token => {
                     let is_hung_up = event.is_read_closed() || event.is_error();
                     if let Some(conn) = self.conn_mut(token) {
@@ -233,9 +226,7 @@ impl Reactor {
 
     fn stop(&mut self, ends: Instant) {
         self.ends = Some(ends);
-        self.listener = None;
-        self.may_accept = false;
-        self.accept_at = None;
+        self.acceptor.stop();
         let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
         let others: Vec<_> = others.map(|(index, _)| index).collect();
         for index in others {
@@ -246,37 +237,15 @@ impl Reactor {
     // Accepting
 
     fn accept(&mut self) {
-        if self.accept_at.is_some_and(|at| at <= self.now) {
-            self.accept_at = None;
-            self.may_accept = true;
-        }
-        if !self.may_accept {
-            return;
-        }
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((stream, address)) => self.welcome(stream, address),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.may_accept = false;
-                    return;
-                }
-                Err(error) if is_shortage(&error) => return self.pause_accepting(&error),
-                // The connection was gone before it was accepted.
-                Err(_) => {}
+            match self.acceptor.accept(self.now, &self.counters) {
+                Some((stream, address)) => self.welcome(stream, address),
+                None => return,
             }
         }
     }
 
-    fn pause_accepting(&mut self, error: &io::Error) {
-        tracing::warn!(%error, "cannot accept connections; trying again in a second");
-        self.counters.count(Counter::AcceptPauses);
-        self.may_accept = false;
-        self.accept_at = Some(self.now + ACCEPT_PAUSE);
-    }
-
     fn welcome(&mut self, stream: TcpStream, address: SocketAddr) {
-        self.counters.count(Counter::Accepted);
         if self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max {
             self.counters.count(Counter::RejectedFull);
             // What does not fit into a fresh socket's buffer is not worth waiting for.
@@ -444,8 +413,9 @@ impl Reactor {
                 self.join(index, response);
                 self.hear(index, &mut head[request.head_bytes..]);
             }
-            Answer::Close(response, _) => {
+            Answer::Close(response, label) => {
                 self.counters.count(Counter::HttpAnswered);
+                tracing::debug!(address = %self.conns[index].socket.address, "answered: {label}");
                 self.respond(index, &response);
             }
         }
@@ -558,12 +528,6 @@ fn frame_reader(role: Role, config: &Config) -> FrameReader {
     let frame_bytes_max = config.message_bytes_max.max(FRAME_BYTES_MAX);
     let text_bytes_max = config.message_bytes_max.saturating_mul(3).min(frame_bytes_max);
     FrameReader::new(role, frame_bytes_max).skipping_texts_over(text_bytes_max)
-}
-
-/// The process or the kernel is out of something that may come back.
-fn is_shortage(error: &io::Error) -> bool {
-    use libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
-    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOMEM | ENOBUFS))
 }
 
 const GENERATION_MASK: u32 = 0x7fff_ffff;

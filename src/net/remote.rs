@@ -214,12 +214,11 @@ impl Remote {
         }
     }
 
-    /// Sends a close frame after the frame being written; what else waits is given up.
+    /// Sends a close frame after what waits. Nothing follows it.
     pub fn finish(&mut self, close: Bytes, token: Token, pen: &Pen<'_>) {
         if self.state != State::Open {
             return;
         }
-        self.keep_begun_frame();
         self.state = State::Closing(pen.now);
         self.backlog_bytes += close.len();
         self.backlog.push_back(Waiting { bytes: close, ends_frame: true, since: pen.now });
@@ -228,10 +227,12 @@ impl Remote {
         }
     }
 
-    /// Closes a peer that does not keep up, with 1013.
+    /// Closes a peer that does not keep up, with 1013 after the frame being written; what else
+    /// waits is given up.
     pub fn close_slow(&mut self, ending: Ending, token: Token, pen: &Pen<'_>) {
         let Some(socket) = &self.socket else { return };
         socket.end(ending);
+        self.keep_begun_frame();
         let close = self.close_frame(frame::CLOSE_AGAIN, "reading too slowly");
         self.finish(close, token, pen);
     }

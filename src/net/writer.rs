@@ -15,11 +15,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, TryRecvError};
-use mio::{Events, Poll, Token};
+use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
+use super::bell::Bell;
 use super::coalesce::{Coalescer, Mark, Marks};
-use super::queue::{Bell, Outbound, Turn};
+use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
 use super::socket::{Ending, Socket};
 use super::timers::Timers;
@@ -56,7 +57,7 @@ pub struct Parts {
     /// What reactors have for this writer.
     pub queue: Receiver<Arc<Turn>>,
     /// Wakes this writer.
-    pub bell: Arc<Bell>,
+    pub bell: Arc<Bell<Waker>>,
     /// Limits and times.
     pub config: Arc<Config>,
     /// This thread's counters.
@@ -69,6 +70,8 @@ pub struct Writer {
     remotes: Slab<Remote>,
     slots: HashMap<PeerId, usize>,
     batch: Coalescer,
+    /// Slots of peers whose close frame came while the batch was collected.
+    finishing: Vec<(usize, Bytes)>,
     /// Slots of peers that went while the batch was collected.
     gone: Vec<usize>,
     timers: Timers<Due>,
@@ -108,6 +111,7 @@ impl Writer {
             parts,
             remotes: Slab::new(),
             slots: HashMap::new(),
+            finishing: Vec::new(),
             gone: Vec::new(),
             timers: Timers::default(),
             has_trouble: false,
@@ -270,15 +274,16 @@ impl Writer {
         slot
     }
 
+    /// The close frame leaves after the batch, which may hold something for the peer.
     fn finish(&mut self, peer: PeerId, close: &Bytes) {
-        let Some(slot) = self.slot(peer) else { return };
-        let pen = pen(&self.parts, self.now);
-        self.remotes[slot].finish(close.clone(), Token(slot), &pen);
-        self.has_trouble = true;
+        if let Some(slot) = self.slot(peer) {
+            self.finishing.push((slot, close.clone()));
+        }
     }
 
     fn close(&mut self, peer: PeerId) {
         let Some(slot) = self.slot(peer) else { return };
+        self.finishing.retain(|(finishing, _)| *finishing != slot);
         let remote = &mut self.remotes[slot];
         if remote.may_return() {
             return remote.disconnect();
@@ -314,6 +319,11 @@ impl Writer {
             }
         }
         self.batch.clear(marks);
+        let pen = pen(&self.parts, self.now);
+        for (slot, close) in self.finishing.drain(..) {
+            self.remotes[slot].finish(close, Token(slot), &pen);
+            self.has_trouble = true;
+        }
         for slot in self.gone.drain(..) {
             self.remotes.remove(slot);
         }

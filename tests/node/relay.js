@@ -1,7 +1,7 @@
 // A Gun relay out of the npm package, for the tests: the peer relays of gunmetal, and the reference to run the tests against.
 // It logs `listening on 127.0.0.1:PORT` to stderr as gunmetal does, stores in its working directory, and ends when its stdin ends.
 //
-// argv[2] = {"kind": "mesh" | "stock" | "axe", "port": 0, "peers": [url], "max": undefined}
+// argv[2] = {"kind": "mesh" | "stock" | "axe", "port": 0, "peers": [url], "max": null, "gap": null}
 //   mesh:  Gun's network layer alone: it stores nothing and says again what it hears
 //   stock: the relay of the package without AXE: YSON, storage, every message flooded
 //   axe:   the relay of the package as it comes
@@ -21,6 +21,7 @@ const gun = Gun({
   peers: setup.peers,
   axe: setup.kind === 'axe',
   max: setup.max,
+  gap: setup.gap,
   file: 'radata',
   localStorage: false,
   radisk: !mesh,

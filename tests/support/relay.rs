@@ -17,7 +17,8 @@ pub enum Kind {
     Mesh,
     /// The relay of the package without AXE: stores, answers, floods.
     Stock,
-    /// The relay of the package as it comes: puts go to subscribers only.
+    /// The relay of the package as it comes: puts go to subscribers only, and questions not always to
+    /// everybody, so that not every test passes with it.
     Axe,
 }
 
@@ -59,18 +60,31 @@ pub struct Setup {
     pub version: Version,
     pub port: u16,
     pub peers: Vec<String>,
-    /// Further flags of gunmetal. The relays of the package know `--message-bytes-max` and ignore the rest.
+    /// Further flags of gunmetal. The relays of the package know `--message-bytes-max` and `--gap` and ignore the rest.
     pub flags: Vec<String>,
+    /// How many files gunmetal may open, if that is to be few.
+    pub open_files_max: Option<u32>,
 }
 
 impl Setup {
     pub fn new(kind: Kind) -> Setup {
-        let version = Version::Newest;
-        Setup { kind, version, port: 0, peers: Vec::new(), flags: Vec::new() }
+        Setup {
+            kind,
+            version: Version::Newest,
+            port: 0,
+            peers: Vec::new(),
+            flags: Vec::new(),
+            open_files_max: None,
+        }
     }
 
     pub fn version(mut self, version: Version) -> Setup {
         self.version = version;
+        self
+    }
+
+    pub fn open_files_max(mut self, count: u32) -> Setup {
+        self.open_files_max = Some(count);
         self
     }
 
@@ -102,7 +116,12 @@ impl Setup {
     }
 
     fn spawn_gunmetal(&self) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gunmetal"));
+        let binary = env!("CARGO_BIN_EXE_gunmetal");
+        let mut command = Command::new(binary);
+        if let Some(count) = self.open_files_max {
+            command = Command::new("sh");
+            command.args(["-c", &format!("ulimit -n {count}; exec \"$0\" \"$@\""), binary]);
+        }
         command.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
         if !self.peers.is_empty() {
             command.args(["--peers", &self.peers.join(",")]);
@@ -120,6 +139,7 @@ impl Setup {
             "port": self.port,
             "peers": self.peers,
             "max": self.flag("--message-bytes-max"),
+            "gap": self.flag("--gap"),
         });
         node.run(format!("{} relay", self.kind.name()), "relay.js", &setup)
     }

@@ -2,12 +2,12 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tungstenite::Message;
 
 use crate::support::peer::{Incoming, messages, unique};
 use crate::support::relay::Kind;
-use crate::{NOTHING, heard_of, ids, trio};
+use crate::{NOTHING, heard_of, ids, trio, trio_with};
 
 #[test]
 fn every_message_of_a_batch_is_heard() {
@@ -221,4 +221,22 @@ fn a_message_leaves_at_once_as_an_object_and_every_frame_is_one_json_value() {
         heard += messages(&frame).len();
     }
     assert_eq!(heard, batch.len());
+}
+
+#[test]
+fn a_gap_collects_what_is_said_meanwhile() {
+    const COUNT: usize = 20;
+    let (_relay, [mut a, mut b, _c]) = trio_with(&["--gap", "200"]);
+    for at in 0..COUNT {
+        a.say(json!({"#": format!("m{at}")}));
+    }
+    let mut frames = Vec::new();
+    while frames.iter().flatten().count() < COUNT {
+        let Incoming::Text(frame) = b.receive() else { panic!("a text frame") };
+        frames.push(messages(&frame));
+    }
+    let heard: Vec<Value> =
+        frames.iter().flatten().map(|text| serde_json::from_str(text).expect("JSON")).collect();
+    assert_eq!(ids(&heard), (0..COUNT).map(|at| format!("m{at}")).collect::<Vec<_>>());
+    assert!(frames.len() <= 5, "{} frames for {COUNT} messages", frames.len());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::peer::{Incoming, Peer, unique};
-use crate::support::relay::{Kind, Relay};
+use crate::support::relay::{Kind, Relay, Setup};
 use crate::support::wait;
 use crate::{NOTHING, heard_of, ids, trio, trio_with};
 
@@ -197,4 +197,23 @@ fn one_connection_too_many_is_sent_away() {
     b.vanish();
     let mut next = wait::until("a place to be free again", || Peer::try_connect(&relay.url()));
     assert_eq!(next.hear()["dam"], "?");
+}
+
+#[test]
+fn a_relay_out_of_file_descriptors_serves_on_and_recovers() {
+    if !Kind::under_test().is_gunmetal() {
+        return;
+    }
+    let setup = Setup::new(Kind::Gunmetal).open_files_max(64);
+    let mut relay = setup.flags(&["--connections-max", "1000"]).start();
+    let (mut a, mut b) = (Peer::join(&relay, "AAAAAAAAA"), Peer::join(&relay, "BBBBBBBBB"));
+    let crowd: Vec<_> = (0..100).map(|_| relay.connect()).collect();
+    relay
+        .process
+        .logged("a pause", |line| line.contains("cannot accept connections").then_some(()));
+    a.say(json!({"#": "in want", "x": 1}));
+    assert_eq!(b.hear()["#"], "in want");
+    drop(crowd);
+    let mut late = wait::until("a place to be free again", || Peer::try_connect(&relay.url()));
+    assert_eq!(late.hear()["dam"], "?");
 }

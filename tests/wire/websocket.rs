@@ -1,5 +1,7 @@
 //! RFC 6455: control frames, fragments, faults.
 
+use std::net::Shutdown;
+
 use serde_json::json;
 use tungstenite::{Bytes, Message};
 
@@ -70,6 +72,30 @@ fn a_close_is_answered_with_its_code() {
         assert_eq!(peer.close_code(), Some(code));
         assert!(matches!(peer.receive(), Incoming::Ended), "the relay ends the connection too");
     }
+}
+
+#[test]
+fn what_was_said_before_the_end_is_heard() {
+    let (relay, [_a, mut b, _c]) = trio();
+    let close = client_frame(0x88, &1000_u16.to_be_bytes());
+    let unmasked = [&header(FIN_TEXT, 0, 2)[..], b"{}"].concat();
+    for (id, end) in [("close", close), ("fault", unmasked), ("hang-up", Vec::new())] {
+        let mut peer = Peer::join(&relay, "DDDDDDDDD");
+        let message = json!({"#": id, "put": {"x": 1}}).to_string();
+        peer.send_raw(&[client_frame(FIN_TEXT, message.as_bytes()), end].concat());
+        peer.tcp().shutdown(Shutdown::Write).expect("say no more");
+        assert_eq!(b.hear()["#"], id);
+    }
+}
+
+#[test]
+fn an_error_before_a_fault_is_still_answered() {
+    let relay = Relay::start(&[]);
+    let mut peer = Peer::join(&relay, "AAAAAAAAA");
+    let unmasked = [&header(FIN_TEXT, 0, 2)[..], b"{}"].concat();
+    peer.send_raw(&[client_frame(FIN_TEXT, b"{broken"), unmasked].concat());
+    assert_eq!(peer.hear()["err"], "DAM JSON parse error.");
+    assert_eq!(peer.close_code(), Some(1002));
 }
 
 #[test]

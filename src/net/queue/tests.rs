@@ -28,7 +28,7 @@ fn wait_until(is_so: impl Fn() -> bool) {
 struct Rig {
     outbox: Outbox,
     queues: Vec<Receiver<Arc<Turn>>>,
-    bells: Vec<Arc<Bell>>,
+    bells: Vec<Arc<Bell<Waker>>>,
     polls: Vec<Poll>,
     budget: Arc<Budget>,
     metrics: Metrics,

@@ -195,19 +195,25 @@ fn what_does_not_fit_leaves_later_whole_and_in_order() {
 }
 
 #[test]
-fn a_close_frame_follows_the_frame_that_was_begun_and_nothing_else() {
+fn a_close_frame_follows_what_waits_and_a_slow_peers_what_was_begun() {
     for cut in [3_000, 100_000, 2 << 20] {
-        let mut rig = Rig::new();
-        let (mut remote, mut peer) = rig.inbound();
-        rig.send(&mut remote, &text_frame(b'a', 1_500_000, cut));
-        rig.send(&mut remote, &text_frame(b'b', 1_000, cut));
-        assert!(remote.is_mid_frame);
+        let [mut rig, mut slow] = [Rig::new(), Rig::new()];
+        let [(mut remote, mut peer), (mut slow_remote, mut slow_peer)] =
+            [rig.inbound(), slow.inbound()];
+        for (rig, remote) in [(&rig, &mut remote), (&slow, &mut slow_remote)] {
+            rig.send(remote, &text_frame(b'a', 1_500_000, cut));
+            rig.send(remote, &text_frame(b'b', 1_000, cut));
+            assert!(remote.is_mid_frame);
+        }
         let close = remote.close_frame(frame::CLOSE_RESTART, "the relay stops");
         remote.finish(close.clone(), TOKEN, &rig.pen());
         remote.finish(close, TOKEN, &rig.pen());
+        slow_remote.close_slow(Ending::Slow, TOKEN, &slow.pen());
         assert!(remote.closing_since().is_some() && !remote.is_open());
         let bytes = rig.read_to_end(&mut remote, &mut peer);
-        assert_eq!(said(bytes), [text(b'a', 1_500_000), closed(1012)]);
+        assert_eq!(said(bytes), [text(b'a', 1_500_000), text(b'b', 1_000), closed(1012)]);
+        let bytes = slow.read_to_end(&mut slow_remote, &mut slow_peer);
+        assert_eq!(said(bytes), [text(b'a', 1_500_000), closed(1013)]);
     }
 }
 
