@@ -1,7 +1,7 @@
 // A Gun client driven by the tests: one JSON command per line on stdin, one JSON event per line on stdout.
 // Every event carries the number `n` of the command that caused it. It ends when its stdin ends.
 //
-// argv[2] = {"peers": [url], "kind": "browser" | "bare" | "server"}
+// argv[2] = {"gun": "gun" | "gun-1240" | "gun-520", "peers": [url], "kind": "browser" | "bare" | "server"}
 //   browser: what a page runs, with a localStorage that lives in memory. A nested put waits until some storage says that
 //            it does not know the node, so without a storage such a put may never leave.
 //   bare:    the same without a storage
@@ -13,7 +13,7 @@ console.log = console.error; // Gun greets on stdout, which belongs to the proto
 const options = { peers: setup.peers, multicast: false, stats: false };
 if (setup.kind === 'browser') pretendToBeABrowser();
 if (setup.kind !== 'server') options.WebSocket = require('ws');
-const Gun = require(setup.kind === 'server' ? 'gun' : 'gun/gun');
+const Gun = require(setup.kind === 'server' ? setup.gun : setup.gun + '/gun');
 const gun = Gun(options);
 
 // Gun uses localStorage only where there is a window.

@@ -5,6 +5,7 @@
 //   mesh:  Gun's network layer alone: it stores nothing and says again what it hears
 //   stock: the relay of the package without AXE: YSON, storage, every message flooded
 //   axe:   the relay of the package as it comes
+// "gun" in it is the release to run: "gun" | "gun-1240" | "gun-520".
 'use strict';
 const setup = JSON.parse(process.argv[2]);
 const mesh = setup.kind === 'mesh';
@@ -13,8 +14,8 @@ const server = require('http').createServer((request, response) => {
   response.end('a Gun relay');
 });
 
-const Gun = require(mesh ? 'gun/gun' : 'gun');
-if (mesh) require('gun/lib/wire');
+const Gun = require(mesh ? setup.gun + '/gun' : setup.gun);
+if (mesh) require(setup.gun + '/lib/wire');
 const gun = Gun({
   web: server,
   peers: setup.peers,

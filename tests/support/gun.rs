@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::node::{self, Scratch};
+use super::node::{self, Scratch, Version};
 use super::process::Process;
 use super::wait::{self, SOON};
 
@@ -90,23 +90,32 @@ impl Calls {
 impl Gun {
     /// A peer as a page runs it.
     pub fn browser(url: &str) -> Gun {
-        Gun::start("browser", url)
+        Gun::browser_of(Version::Newest, url)
+    }
+
+    pub fn browser_of(version: Version, url: &str) -> Gun {
+        Gun::start(version, "browser", url)
     }
 
     /// A peer as a page runs it, but without a storage: what it tells others is what it holds in memory.
     pub fn bare(url: &str) -> Gun {
-        Gun::start("bare", url)
+        Gun::bare_of(Version::Newest, url)
+    }
+
+    pub fn bare_of(version: Version, url: &str) -> Gun {
+        Gun::start(version, "bare", url)
     }
 
     /// A peer as `require('gun')` gives it under node. It dials when it first has to say something.
     pub fn server(url: &str) -> Gun {
-        Gun::start("server", url)
+        Gun::start(Version::Newest, "server", url)
     }
 
-    fn start(kind: &str, url: &str) -> Gun {
+    fn start(version: Version, kind: &str, url: &str) -> Gun {
         let node = node::ensure().expect("a test that starts a Gun peer asks for node first");
-        let (mut process, scratch) =
-            node.run(format!("{kind} peer"), "client.js", &json!({"kind": kind, "peers": [url]}));
+        let setup = json!({"gun": version.package(), "kind": kind, "peers": [url]});
+        let name = format!("{kind} peer ({})", version.package());
+        let (mut process, scratch) = node.run(name, "client.js", &setup);
         let events = Arc::default();
         file_events(process.stdout(), Arc::clone(&events));
         Gun { process, events, last: 0, _scratch: scratch }

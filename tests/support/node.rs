@@ -17,6 +17,28 @@ pub struct Node {
     packages: PathBuf,
 }
 
+/// A release of the npm package. The newest is what everything runs that does not ask for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 0.2020.520: what was the newest for years, before the protocol got hashes and `><` back.
+    V520,
+    /// 0.2020.1240
+    V1240,
+    /// 0.2020.1241
+    Newest,
+}
+
+impl Version {
+    /// What to `require`: `tests/node/package.json` installs each release under a name of its own.
+    pub fn package(self) -> &'static str {
+        match self {
+            Version::V520 => "gun-520",
+            Version::V1240 => "gun-1240",
+            Version::Newest => "gun",
+        }
+    }
+}
+
 /// Finds node and installs the packages once per target directory. Without node: fails where `CI` is set, elsewhere
 /// warns, and the calling test is to return.
 pub fn ensure() -> Option<&'static Node> {
@@ -118,6 +140,8 @@ fn npm_ci(packages: &Path) {
         .args([
             "ci",
             "--ignore-scripts",
+            // 0.2020.520 names peers for React Native and for faster WebSockets; the lockfile has none of them.
+            "--legacy-peer-deps",
             "--no-audit",
             "--no-fund",
             "--fetch-retries=3",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::node::{self, Scratch};
+use super::node::{self, Scratch, Version};
 use super::process::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ impl Kind {
 #[derive(Clone)]
 pub struct Setup {
     pub kind: Kind,
+    /// Of the relays of the package.
+    pub version: Version,
     pub port: u16,
     pub peers: Vec<String>,
     /// Further flags of gunmetal. The relays of the package know `--message-bytes-max` and `--gap` and ignore the rest.
@@ -66,7 +68,19 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(kind: Kind) -> Setup {
-        Setup { kind, port: 0, peers: Vec::new(), flags: Vec::new(), open_files_max: None }
+        Setup {
+            kind,
+            version: Version::Newest,
+            port: 0,
+            peers: Vec::new(),
+            flags: Vec::new(),
+            open_files_max: None,
+        }
+    }
+
+    pub fn version(mut self, version: Version) -> Setup {
+        self.version = version;
+        self
     }
 
     pub fn open_files_max(mut self, count: u32) -> Setup {
@@ -120,6 +134,7 @@ impl Setup {
         let node =
             node::ensure().expect("a test that starts a relay of the package asks for node first");
         let setup = json!({
+            "gun": self.version.package(),
             "kind": self.kind.name(),
             "port": self.port,
             "peers": self.peers,
