@@ -41,8 +41,8 @@
 //!
 //! A message is parsed once, encoded once and referenced by as many peers as there are. The
 //! original text is what is forwarded; only `><`, a missing `#`, the hop budget in `ok` and an
-//! internal `_` are changed. Messages of 16 KiB and more are never copied: they are slices of what
-//! was received.
+//! internal `_` are changed. A message of 16 KiB and more is passed on as slices of the frame it
+//! came in; one that lay whole in the reactor's buffer is moved out of it once, for all peers.
 //!
 //! # Invariants
 //!
