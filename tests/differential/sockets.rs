@@ -111,6 +111,7 @@ fn frames_are_accepted_and_refused_as_gun_does() {
         ("a close with a code that is none", close(1005)),
         ("not UTF-8", frame(FIN | 1, b"{\"\xff\":1}")),
         ("half an emoji in UTF-8", frame(FIN | 1, b"\"\xed\xa0\xbd\"")),
+        ("parts that are not UTF-8", [frame(1, b"{\""), frame(FIN, b"\xff\":1}")].concat()),
         ("unmasked", unmasked),
         ("a reserved opcode", frame(FIN | 3, b"")),
         ("a reserved bit", frame(FIN | 0x40 | 1, b"{}")),

@@ -66,6 +66,10 @@ fn an_id_lives_nine_seconds_after_its_last_touch(port: u16) {
     clock.wait_until(17.2);
     assert!(!is_heard(&mut a, &mut b, "renewed"), "a duplicate renews");
     answered(&mut a, &mut b, "second");
+    // Whenever the memory began to age: without the last touch it is more than eighteen seconds.
+    clock.wait_until(25.9);
+    assert!(!is_heard(&mut b, &mut a, "renewed"), "every duplicate renews");
+    answered(&mut a, &mut b, "third");
     clock.wait_until(28.0);
     assert!(is_heard(&mut a, &mut b, "forgotten"), "gone after eighteen seconds and some");
 }

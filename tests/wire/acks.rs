@@ -75,6 +75,21 @@ fn the_same_answer_under_another_id_is_dropped() {
     assert_eq!(a.hear()["#"], "k1");
     b.say(json!({"#": "k2", "@": "g1", "##": -354517093, "put": {"x": 1}}));
     b.say(json!({"#": "k3", "@": "g1", "##": 99, "put": {"x": 2}}));
+    // Not the content that the asker is known to have, but a second time all the same.
+    b.say(json!({"#": "k4", "@": "g1", "##": 99, "put": {"x": 2}}));
+    assert_eq!(ids(&heard_of(&mut a, &mut b)), ["k3"]);
+}
+
+#[test]
+fn a_put_is_answered_once_with_the_same_hash() {
+    let (_relay, [mut a, mut b, mut c]) = trio();
+    a.say(json!({"#": "p1", "put": {"mark": {}}}));
+    b.hear();
+    c.hear();
+    c.say(json!({"#": "k1", "@": "p1", "##": 7, "ok": true}));
+    assert_eq!(a.hear()["#"], "k1");
+    b.say(json!({"#": "k2", "@": "p1", "##": 7, "ok": true}));
+    b.say(json!({"#": "k3", "@": "p1", "ok": true}));
     assert_eq!(ids(&heard_of(&mut a, &mut b)), ["k3"]);
 }
 

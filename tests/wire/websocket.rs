@@ -180,6 +180,15 @@ fn text_that_is_not_utf8_is_an_error() {
 }
 
 #[test]
+fn fragments_that_join_to_no_utf8_are_an_error() {
+    for rest in [&b"\xff\"}"[..], b"\xe2\x98", b"\x83\"}"] {
+        let mut frames = client_frame(TEXT, b"{\"#\":\"");
+        frames.extend(client_frame(FIN_CONTINUATION, rest));
+        assert_eq!(close_code_after(&frames), Some(1007), "{rest:x?}");
+    }
+}
+
+#[test]
 fn an_announced_frame_beyond_every_limit_is_too_big() {
     let mut bytes = header(FIN_TEXT, 0x80, 1 << 40);
     bytes.extend([0; 4]);

@@ -304,6 +304,36 @@ fn no_push_is_missed_by_a_writer_that_falls_asleep() {
     });
 }
 
+#[test]
+fn a_push_that_waited_for_room_is_not_slept_through() {
+    let Rig { mut outbox, queues, bells, mut polls, metrics, .. } = rig(1, 1, 1 << 20);
+    let (bell, poll, queue) = (&bells[0], &mut polls[0], &queues[0]);
+    let mut events = Events::with_capacity(4);
+    for round in 0..50 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for text in ["in", "waits"] {
+                    outbox.say(peer(0), text);
+                    outbox.flush();
+                }
+            });
+            wait_until(|| metrics.get(Counter::QueueWaits) > round);
+            // There is room from here on: the second comes while the writer falls asleep.
+            assert_eq!(texts_of(&queue.try_recv().unwrap()), ["in"]);
+            let mut said = Vec::new();
+            while said.is_empty() {
+                if bell.fall_asleep(|| !queue.is_empty()) {
+                    poll.poll(&mut events, Some(PATIENCE)).unwrap();
+                    assert!(!events.is_empty(), "it slept through a push in round {round}");
+                }
+                bell.wake_up();
+                said = texts(queue);
+            }
+            assert_eq!(said, ["waits"]);
+        });
+    }
+}
+
 // What is copied
 
 /// The pieces of the large message in the one turn that waits.
