@@ -103,7 +103,7 @@ counters! {
     ClosedSilent = "closed_silent",
     /// Peers closed because they broke the WebSocket protocol.
     ClosedProtocol = "closed_protocol",
-    /// Message copies given up because a link was down for too long.
+    /// Frames given up because a link was down for too long, or too much was said meanwhile.
     DroppedLinkDown = "dropped_link_down",
 }
 
