@@ -17,12 +17,16 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
+pub use admission::{Admission, Origin, Token};
+use admission::{AdmissionFlags, Profile};
 use file::File;
 use peer_url::Peers;
 pub use peer_url::{PEERS_MAX, PeerUrl};
 pub use settings::{Loaded, Setting};
 
+mod admission;
 mod file;
+mod origin;
 mod peer_url;
 mod settings;
 #[cfg(test)]
@@ -88,6 +92,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a stopping relay keeps writing what is queued.
     pub drain_time: Duration,
+    /// Who may come in, and how much each may say.
+    pub admission: Admission,
     /// The filter of log lines.
     pub log: String,
     /// How many files the process may open; what `connections_max` is derived from.
@@ -127,8 +133,8 @@ impl Config {
         A: Into<OsString>,
     {
         let args = args.into_iter().map(Into::into).collect();
-        let (matches, origins) = matches_with_environment(args, env)?;
-        let config = Flags::from_arg_matches(&matches)?.resolve();
+        let (matches, origins) = matches_with_environment(args, env).map_err(without_tokens)?;
+        let config = Flags::from_arg_matches(&matches)?.resolve().map_err(fault)?;
         let settings = settings::list(&Flags::command(), &matches, &origins, &config);
         Ok(Loaded { config, settings })
     }
@@ -149,6 +155,7 @@ impl Config {
         lines.push(format!("threads: {} reactors, {} writers", self.reactors, self.writers));
         lines.push(self.limits_line());
         lines.push(self.times_line());
+        lines.extend(self.admission.start_line());
         if self.connections_max > self.open_files_max {
             lines.push(format!(
                 "connections-max {} cannot be reached: this process may open {} files (see `ulimit -n`)",
@@ -229,6 +236,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "COUNT", help_heading = "Network", value_parser = count(1..=10_000_000))]
     connections_max: Option<usize>,
 
+    #[command(flatten)]
+    admission: AdmissionFlags,
+
     /// Threads that read, at most 64; 0: one per core
     #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
           value_parser = count(0..=THREADS_MAX as u64))]
@@ -292,14 +302,14 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    fn resolve(self) -> Config {
+    fn resolve(self) -> Result<Config, String> {
         let message_bytes_max = self.message_bytes_max.bytes();
         let (reactors, writers) = (threads(self.reactors), threads(self.writers));
         let open_files_max = open_files_max();
         let spare_files = open_files_max.saturating_sub(
             OPEN_FILES_RESERVED + OPEN_FILES_PER_THREAD * (reactors + writers) + self.peers.0.len(),
         );
-        Config {
+        Ok(Config {
             listen: vec![self.port.map_or(self.listen, listen_on)],
             peers: self.peers.0,
             reactors,
@@ -321,9 +331,10 @@ impl Flags {
             pong_timeout: self.pong_timeout,
             stall_timeout: self.stall_timeout,
             drain_time: self.drain_time,
+            admission: self.admission.resolve()?,
             log: self.log,
             open_files_max,
-        }
+        })
     }
 }
 
@@ -361,7 +372,26 @@ fn matches_with_environment(
             command.clone().try_get_matches_from(&args).map_err(|error| blame(&origin, &error))?;
         origins.push((flag.to_owned(), origin));
     }
-    Ok((matches, origins))
+    add_profile(&command, args, matches, origins)
+}
+
+/// Adds what the profile says about flags that nothing else gives.
+fn add_profile(
+    command: &clap::Command,
+    mut args: Vec<OsString>,
+    matches: ArgMatches,
+    mut origins: Origins,
+) -> Result<(ArgMatches, Origins), clap::Error> {
+    let defaults = matches.get_one::<Profile>("profile").map_or(&[][..], |it| it.defaults());
+    let is_given = |flag: &str| {
+        let source = matches.value_source(&flag.replace('-', "_"));
+        source == Some(ValueSource::CommandLine)
+    };
+    for (flag, value) in defaults.iter().filter(|(flag, _)| !is_given(flag)) {
+        args.insert(1, format!("--{flag}={value}").into());
+        origins.push(((*flag).to_owned(), "profile".to_owned()));
+    }
+    Ok((command.clone().try_get_matches_from(&args)?, origins))
 }
 
 /// The variable that stands in for a flag, and its value. Empty counts as not set, except for the list of peers,
@@ -395,6 +425,16 @@ fn blame(origin: &str, error: &clap::Error) -> clap::Error {
 
 fn fault(text: String) -> clap::Error {
     clap::Error::raw(ErrorKind::ValueValidation, text + "\n")
+}
+
+/// The error without the tokens in URLs of peers, which it quotes.
+fn without_tokens(error: clap::Error) -> clap::Error {
+    let text = error.to_string();
+    if !text.contains("token=") || error.kind() != ErrorKind::ValueValidation {
+        return error;
+    }
+    let text = text.trim_start_matches("error: ");
+    clap::Error::raw(ErrorKind::ValueValidation, peer_url::without_tokens(text))
 }
 
 /// A number of bytes, written as `4194304` or `4M`.
