@@ -16,9 +16,13 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
+pub use admission::{Admission, Origin, Token};
+use admission::{AdmissionFlags, Profile};
 use peer_url::Peers;
 pub use peer_url::{PEERS_MAX, PeerUrl};
 
+mod admission;
+mod origin;
 mod peer_url;
 #[cfg(test)]
 mod tests;
@@ -83,6 +87,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a stopping relay keeps writing what is queued.
     pub drain_time: Duration,
+    /// Who may come in, and how much each may say.
+    pub admission: Admission,
     /// The filter of log lines.
     pub log: String,
     /// How many files the process may open; what `connections_max` is derived from.
@@ -109,8 +115,10 @@ impl Config {
         I: IntoIterator<Item = A>,
         A: Into<OsString>,
     {
-        let matches = matches_with_environment(args.into_iter().map(Into::into).collect(), env)?;
-        Ok(Flags::from_arg_matches(&matches)?.resolve())
+        let args = args.into_iter().map(Into::into).collect();
+        let matches = matches_with_environment(args, env).map_err(without_tokens)?;
+        let resolved = Flags::from_arg_matches(&matches)?.resolve();
+        resolved.map_err(|fault| clap::Error::raw(ErrorKind::ValueValidation, fault + "\n"))
     }
 
     /// The default with two threads of each kind, so that a test crosses threads on any machine.
@@ -129,6 +137,7 @@ impl Config {
         lines.push(format!("threads: {} reactors, {} writers", self.reactors, self.writers));
         lines.push(self.limits_line());
         lines.push(self.times_line());
+        lines.extend(self.admission.start_line());
         if self.connections_max > self.open_files_max {
             lines.push(format!(
                 "connections-max {} cannot be reached: this process may open {} files (see `ulimit -n`)",
@@ -206,6 +215,9 @@ struct Flags {
     #[arg(long, value_name = "COUNT", help_heading = "Network", value_parser = count(1..=10_000_000))]
     connections_max: Option<usize>,
 
+    #[command(flatten)]
+    admission: AdmissionFlags,
+
     /// Threads that read, at most 64; 0: one per core
     #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
           value_parser = count(0..=THREADS_MAX as u64))]
@@ -269,14 +281,14 @@ struct Flags {
 }
 
 impl Flags {
-    fn resolve(self) -> Config {
+    fn resolve(self) -> Result<Config, String> {
         let message_bytes_max = self.message_bytes_max.bytes();
         let (reactors, writers) = (threads(self.reactors), threads(self.writers));
         let open_files_max = open_files_max();
         let spare_files = open_files_max.saturating_sub(
             OPEN_FILES_RESERVED + OPEN_FILES_PER_THREAD * (reactors + writers) + self.peers.0.len(),
         );
-        Config {
+        Ok(Config {
             listen: vec![self.port.map_or(self.listen, listen_on)],
             peers: self.peers.0,
             reactors,
@@ -298,9 +310,10 @@ impl Flags {
             pong_timeout: self.pong_timeout,
             stall_timeout: self.stall_timeout,
             drain_time: self.drain_time,
+            admission: self.admission.resolve()?,
             log: self.log,
             open_files_max,
-        }
+        })
     }
 }
 
@@ -329,7 +342,24 @@ fn matches_with_environment(
             .try_get_matches_from(&args)
             .map_err(|error| blame(&variable, &error))?;
     }
-    Ok(matches)
+    add_profile(&command, args, matches)
+}
+
+/// Adds what the profile says about flags that neither arguments nor environment give.
+fn add_profile(
+    command: &clap::Command,
+    mut args: Vec<OsString>,
+    matches: ArgMatches,
+) -> Result<ArgMatches, clap::Error> {
+    let defaults = matches.get_one::<Profile>("profile").map_or(&[][..], |it| it.defaults());
+    let is_given = |flag: &str| {
+        let source = matches.value_source(&flag.replace('-', "_"));
+        source == Some(ValueSource::CommandLine)
+    };
+    for (flag, value) in defaults.iter().filter(|(flag, _)| !is_given(flag)) {
+        args.insert(1, format!("--{flag}={value}").into());
+    }
+    command.clone().try_get_matches_from(&args)
 }
 
 /// The variable that stands in for a flag, and its value. Empty counts as not set, except for the list of peers,
@@ -362,6 +392,16 @@ fn blame(variable: &str, error: &clap::Error) -> clap::Error {
         ErrorKind::ValueValidation,
         format!("environment variable {variable}: {text}\n"),
     )
+}
+
+/// The error without the tokens in URLs of peers, which it quotes.
+fn without_tokens(error: clap::Error) -> clap::Error {
+    let text = error.to_string();
+    if !text.contains("token=") || error.kind() != ErrorKind::ValueValidation {
+        return error;
+    }
+    let text = text.trim_start_matches("error: ");
+    clap::Error::raw(ErrorKind::ValueValidation, peer_url::without_tokens(text))
 }
 
 /// A number of bytes, written as `4194304` or `4M`.

@@ -44,6 +44,10 @@
 //! internal `_` are changed. A message of 16 KiB and more is passed on as slices of the frame it
 //! came in; one that lay whole in the reactor's buffer is moved out of it once, for all peers.
 //!
+//! Before all that a connection has to be let in: [`net::admission`] knows who its client is, behind
+//! proxies too, and how many and how often; and a peer that says more than it may is not read for a
+//! while.
+//!
 //! # Invariants
 //!
 //! - A peer is bound to one reactor and one writer for life, so the order from one source to one
