@@ -160,7 +160,7 @@ fn server_rows(outcome: &Outcome) -> Vec<(String, String)> {
         number(measured.switches_forced as f64)
     );
     let mut rows = vec![("server CPU".to_owned(), cpu)];
-    if let Some(per_cpu_s) = outcome.rates.delivered_per_cpu_s.filter(|_| outcome.latency.count > 0)
+    if let Some(per_cpu_s) = outcome.rates.delivered_per_cpu_s.filter(|per_cpu_s| *per_cpu_s > 0.0)
     {
         rows.push(("per CPU second".to_owned(), format!("{} delivered", number(per_cpu_s))));
     }
