@@ -393,7 +393,8 @@ fn matches_with_environment(
             command.clone().try_get_matches_from(&args).map_err(|error| blame(&origin, &error))?;
         origins.push((flag.to_owned(), origin));
     }
-    add_profile(&command, args, matches, origins)
+    let matches = add_profile(&command, args, matches, &mut origins)?;
+    Ok((matches, origins))
 }
 
 /// Adds what the profile says about flags that nothing else gives.
@@ -401,8 +402,8 @@ fn add_profile(
     command: &clap::Command,
     mut args: Vec<OsString>,
     matches: ArgMatches,
-    mut origins: Origins,
-) -> Result<(ArgMatches, Origins), clap::Error> {
+    origins: &mut Origins,
+) -> Result<ArgMatches, clap::Error> {
     let defaults = matches.get_one::<Profile>("profile").map_or(&[][..], |it| it.defaults());
     let is_given = |flag: &str| {
         let source = matches.value_source(&flag.replace('-', "_"));
@@ -412,7 +413,7 @@ fn add_profile(
         args.insert(1, format!("--{flag}={value}").into());
         origins.push(((*flag).to_owned(), "profile".to_owned()));
     }
-    Ok((command.clone().try_get_matches_from(&args)?, origins))
+    command.clone().try_get_matches_from(&args)
 }
 
 /// The variable that stands in for a flag, and its value. Empty counts as not set, except for the list of peers,

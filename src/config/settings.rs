@@ -103,7 +103,7 @@ impl Setting {
     pub fn shown(&self) -> String {
         match &self.value {
             None => "not set".to_owned(),
-            Some(_) if SECRETS.contains(&self.name.as_str()) => "hidden".to_owned(),
+            Some(_) if SECRETS.contains(&self.name.as_str()) => "(hidden)".to_owned(),
             Some(value) => peer_url::without_tokens(value),
         }
     }
