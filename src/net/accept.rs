@@ -14,7 +14,8 @@ use crate::metrics::{Counter, Counters};
 /// How long accepting pauses when the process is out of file descriptors or the kernel of memory.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// See the module's head.
+/// See the module's head. It accepts nothing at first.
+#[derive(Default)]
 pub struct Acceptor {
     /// None before the relay serves and when it stops.
     listeners: Vec<TcpListener>,
@@ -25,11 +26,6 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts nothing yet.
-    pub fn new() -> Self {
-        Acceptor { listeners: Vec::new(), at: 0, due: None }
-    }
-
     /// Accepts from `listener` as well, which `registry` is to watch under `token`.
     ///
     /// # Errors
