@@ -27,6 +27,8 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::accept::Acceptor;
+use super::admission::allowance::Allowance;
+use super::admission::{Admission, RefusalLog, Rejection, proxy};
 use super::conn::{Conn, Hearing, Link, Stage};
 use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
@@ -78,6 +80,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The mesh.
     pub mesh: Arc<Mesh>,
+    /// Who may come in.
+    pub admission: Admission,
     /// When the relay was started.
     pub started: Instant,
     /// Connections open now.
@@ -128,6 +132,9 @@ pub struct Reactor {
     ready: VecDeque<Token>,
     handshakes: Timers<Token>,
     lingering: Timers<Token>,
+    /// Ends of pauses.
+    pauses: Timers<Token>,
+    refusals: RefusalLog,
     age_at: Option<Instant>,
     ends: Option<Instant>,
     buffer: Box<[u8]>,
@@ -151,6 +158,8 @@ impl Reactor {
             ready: VecDeque::new(),
             handshakes: Timers::default(),
             lingering: Timers::default(),
+            pauses: Timers::default(),
+            refusals: RefusalLog::default(),
             age_at: parts.ages_memory.then_some(now),
             ends: None,
             buffer: vec![0; READ_BYTES].into(),
@@ -181,6 +190,7 @@ impl Reactor {
         let until = [
             self.handshakes.next_due(),
             self.lingering.next_due(),
+            self.pauses.next_due(),
             self.acceptor.due(),
             self.age_at,
             self.ends,
@@ -204,11 +214,14 @@ impl Reactor {
                 LISTENER => self.acceptor.notice(self.now),
                 token => {
                     let is_hung_up = event.is_read_closed() || event.is_error();
-                    if let Some(conn) = self.conn_mut(token) {
-                        conn.is_hung_up |= is_hung_up;
-                        if !std::mem::replace(&mut conn.is_ready, true) {
-                            self.ready.push_back(token);
-                        }
+                    let is_gone = event.is_write_closed() || event.is_error();
+                    let Some(conn) = self.conn_mut(token) else { continue };
+                    conn.is_hung_up |= is_hung_up;
+                    if !std::mem::replace(&mut conn.is_ready, true) {
+                        self.ready.push_back(token);
+                    } else if conn.is_paused && is_gone {
+                        // Nobody is there any more to be slowed down.
+                        self.remove(untoken(token).0, Ending::Peer);
                     }
                 }
             }
@@ -245,16 +258,41 @@ impl Reactor {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, address: SocketAddr) {
+    fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
         if self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max {
-            self.counters.count(Counter::RejectedFull);
-            // What does not fit into a fresh socket's buffer is not worth waiting for.
-            let _sent = io::Write::write(&mut &stream, &http::unavailable());
-            return;
+            return self.turn_away(&stream, sender, Rejection::Full);
         }
-        if let Some(token) = self.insert(stream, address, Stage::Head(Vec::new()), None) {
+        let admission = &self.shared.admission;
+        let stage = match admission.expects_proxy_header(sender) {
+            true => Stage::Proxy(Vec::new()),
+            false => Stage::Head(Vec::new()),
+        };
+        let pass = match admission.speaks_for_another(sender) {
+            true => Ok(None),
+            false => admission.enter(sender, self.now),
+        };
+        let pass = match pass {
+            Ok(pass) => pass,
+            Err(rejection) => return self.turn_away(&stream, sender, rejection),
+        };
+        if let Some(token) = self.insert(stream, sender, stage, None) {
+            self.conns[untoken(token).0].pass = pass;
             self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
         }
+    }
+
+    /// Answers a connection that is not even read.
+    fn turn_away(&mut self, mut stream: &TcpStream, sender: SocketAddr, rejection: Rejection) {
+        self.note_refusal(rejection, sender);
+        // Closing a socket whose input was not read resets it, and may cost the other end the answer.
+        let _request = io::Read::read(&mut stream, &mut self.buffer);
+        // What does not fit into a fresh socket's buffer is not worth waiting for.
+        let _sent = io::Write::write(&mut stream, &http::reject(rejection));
+    }
+
+    fn note_refusal(&mut self, rejection: Rejection, address: SocketAddr) {
+        self.counters.count(rejection.counter());
+        self.refusals.note(rejection, address, self.now);
     }
 
     fn insert(
@@ -281,8 +319,10 @@ impl Reactor {
             generation: self.generation,
             stage,
             is_ready: false,
+            is_paused: false,
             is_hung_up: false,
             link,
+            pass: None,
             since: self.now,
             bytes_in: 0,
         });
@@ -303,6 +343,9 @@ impl Reactor {
                 is_dialled: true,
                 pid: None,
             },
+            messages_in: 0,
+            // A relay that is dialled may say what it likes.
+            allowance: None,
         });
         let seat = hearing.peer.seat;
         let stream = TcpStream::from_std(stream);
@@ -360,13 +403,47 @@ impl Reactor {
         self.buffer = buffer;
         let Some(conn) = self.conns.get_mut(index) else { return false };
         conn.is_ready = again || conn.is_hung_up;
-        conn.is_ready
+        match conn.overdraft(self.now) {
+            Some(time) => {
+                self.pause(index, time);
+                false
+            }
+            None => conn.is_ready,
+        }
+    }
+
+    /// Reads a peer no more for a while. TCP slows it down meanwhile.
+    fn pause(&mut self, index: usize, time: Duration) {
+        self.counters.count(Counter::ReadPauses);
+        let conn = &mut self.conns[index];
+        conn.is_paused = true;
+        // The poll has told what is there, and may not again: the timer puts it into the list.
+        conn.is_ready = true;
+        conn.socket.pause();
+        self.pauses.set(self.now, time, token(index, conn.generation));
+    }
+
+    /// Reads a peer on whose pause is over, unless it needs a longer one.
+    fn resume(&mut self, token: Token) {
+        let now = self.now;
+        let Some(conn) = self.conn_mut(token) else { return };
+        if let Some(time) = conn.overdraft(now) {
+            return self.pauses.set(now, time, token);
+        }
+        conn.is_paused = false;
+        conn.socket.resume();
+        self.ready.push_back(token);
     }
 
     /// Hears what came from a connection.
     fn hear(&mut self, index: usize, input: &mut [u8]) {
         let conn = &mut self.conns[index];
         match &mut conn.stage {
+            Stage::Proxy(header) => {
+                header.extend_from_slice(input);
+                let header = std::mem::take(header);
+                self.hear_proxy(index, header);
+            }
             Stage::Head(head) => {
                 head.extend_from_slice(input);
                 let head = std::mem::take(head);
@@ -378,6 +455,7 @@ impl Reactor {
                     outbox: &mut self.outbox,
                     counters: &self.counters,
                     socket: &conn.socket,
+                    heard: 0,
                 };
                 if let Fate::Finish(last, ending) = hearer.hear(hearing, input) {
                     self.finish(index, last, ending);
@@ -388,6 +466,42 @@ impl Reactor {
     }
 
     // Requests
+
+    /// Hears whom a proxy speaks for, then the client itself.
+    fn hear_proxy(&mut self, index: usize, mut input: Vec<u8>) {
+        let header = match proxy::parse(&input) {
+            Ok(Some(header)) => header,
+            Ok(None) => {
+                self.conns[index].stage = Stage::Proxy(input);
+                return;
+            }
+            Err(proxy::NoHeader) => return self.reject(index, Rejection::NoProxyHeader),
+        };
+        self.conns[index].stage = Stage::Head(Vec::new());
+        let client = header.client.unwrap_or(self.conns[index].socket.address);
+        // A proxy behind this one has still to tell for whom it speaks.
+        let is_last = !self.shared.admission.speaks_for_another(client);
+        if !is_last {
+            self.conns[index].name_client(client);
+        } else if let Err(rejection) = self.enter(index, client) {
+            return self.reject(index, rejection);
+        }
+        self.hear(index, &mut input[header.bytes..]);
+    }
+
+    /// The connection turns out to be of `client`.
+    fn enter(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
+        let conn = &mut self.conns[index];
+        conn.name_client(client);
+        conn.pass = self.shared.admission.enter(client, self.now)?;
+        Ok(())
+    }
+
+    /// Answers a connection that may not come in.
+    fn reject(&mut self, index: usize, rejection: Rejection) {
+        self.note_refusal(rejection, self.conns[index].socket.address);
+        self.respond(index, &http::reject(rejection));
+    }
 
     fn hear_head(&mut self, index: usize, mut head: Vec<u8>) {
         let config = &self.shared.config;
@@ -403,6 +517,13 @@ impl Reactor {
                 return self.respond(index, &http::refuse(&error));
             }
         };
+        let sender = self.conns[index].socket.address;
+        if self.shared.admission.speaks_for_another(sender) {
+            let client = self.shared.admission.client(sender, &request);
+            if let Err(rejection) = self.enter(index, client) {
+                return self.reject(index, rejection);
+            }
+        }
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.now - self.shared.started,
@@ -410,6 +531,9 @@ impl Reactor {
         };
         match http::answer(&request, &about) {
             Answer::Upgrade(response) => {
+                if let Err(rejection) = self.shared.admission.check(&request) {
+                    return self.reject(index, rejection);
+                }
                 self.join(index, response);
                 self.hear(index, &mut head[request.head_bytes..]);
             }
@@ -432,6 +556,8 @@ impl Reactor {
         conn.stage = Stage::Open(Box::new(Hearing {
             reader: frame_reader(Role::Server, &self.shared.config),
             peer: Peer { id, seat, is_dialled: false, pid: None },
+            messages_in: 0,
+            allowance: Allowance::new(&self.shared.config.admission, self.now),
         }));
         let greeting = self.router.greeting();
         response.extend_from_slice(&frame::text_header(greeting.len()));
@@ -499,7 +625,7 @@ impl Reactor {
     fn run_timers(&mut self) {
         while let Some((_, token)) = self.handshakes.take_due(self.now) {
             let (index, _) = untoken(token);
-            if self.conn_mut(token).is_some_and(|conn| matches!(conn.stage, Stage::Head(_))) {
+            if self.conn_mut(token).is_some_and(|conn| conn.is_handshaking()) {
                 self.conns[index].socket.end(Ending::Handshake);
                 self.respond(index, &http::timeout());
             }
@@ -508,6 +634,9 @@ impl Reactor {
             if self.conn_mut(token).is_some() {
                 self.remove(untoken(token).0, Ending::Peer);
             }
+        }
+        while let Some((_, token)) = self.pauses.take_due(self.now) {
+            self.resume(token);
         }
         if self.age_at.is_some_and(|at| at <= self.now) {
             let age = self.now - self.shared.started;

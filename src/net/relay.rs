@@ -16,6 +16,7 @@ use mio::{Interest, Poll, Waker};
 use rand::RngExt;
 use socket2::{Domain, Protocol, Type};
 
+use super::admission::Admission;
 use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
@@ -75,6 +76,7 @@ impl Relay {
         let metrics = Arc::new(Metrics::default());
         let shared = Arc::new(Shared {
             mesh: Arc::new(Mesh::new(config.dedup_entries_max, random_secret(), rand::random())),
+            admission: Admission::new(&config.admission, Instant::now()),
             started: Instant::now(),
             open: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
