@@ -14,10 +14,10 @@ use crate::metrics::{Counter, Counters};
 /// How long accepting pauses when the process is out of file descriptors or the kernel of memory.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// See the module's head. It accepts nothing at first.
+/// See the module's head.
 #[derive(Default)]
 pub struct Acceptor {
-    /// None before the relay serves and when it stops.
+    /// Empty before the relay serves and when it stops.
     listeners: Vec<TcpListener>,
     /// The one to be asked next.
     at: usize,
