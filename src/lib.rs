@@ -18,6 +18,7 @@
 //! | [`ws`] | RFC 6455 and the HTTP upgrade, as bytes in and events out | Gun, sockets |
 //! | [`dam`] | Gun's mesh: messages, their memory, their routes | sockets, clocks, threads |
 //! | [`net`] | all I/O, clocks and threads | what messages mean |
+//! | [`tls`] | certificates, keys and roots | connections, threads |
 //! | [`config`] | arguments and environment | everything else |
 //! | [`metrics`] | what is counted | who counts |
 //!
@@ -89,4 +90,5 @@ pub mod config;
 pub mod dam;
 pub mod metrics;
 pub mod net;
+pub mod tls;
 pub mod ws;

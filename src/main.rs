@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gunmetal::config::Config;
 use gunmetal::net::relay::Relay;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
@@ -29,17 +29,17 @@ fn main() -> ExitCode {
 
 /// Serves until a signal, then stops; a second signal ends the process at once.
 fn run(config: Config) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let listen = config.listen[0];
-    let relay = Relay::start(config.clone()).map_err(|error| explain(error, listen))?;
-    for line in config.start_lines(&[relay.address()]) {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let relay = Relay::start(config.clone())?;
+    for line in config.start_lines(relay.addresses()) {
         tracing::info!("{line}");
     }
     let relay = Arc::new(relay);
-    if signals.forever().next().is_some() {
+    let is_hang_up = |signal: &i32| *signal == SIGHUP && reload(&relay);
+    if signals.forever().find(|signal| !is_hang_up(signal)).is_some() {
         tracing::info!("stopping: closing all peers; a second signal ends this at once");
         std::thread::spawn(move || {
-            signals.forever().next();
+            signals.forever().find(|signal| *signal != SIGHUP);
             std::process::exit(1);
         });
     }
@@ -49,12 +49,10 @@ fn run(config: Config) -> io::Result<()> {
     Ok(())
 }
 
-fn explain(error: io::Error, listen: std::net::SocketAddr) -> io::Error {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => ": something else listens there; choose another with --listen",
-        io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; try another",
-        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
-        _ => "",
-    };
-    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
+/// SIGHUP. Says that it was one.
+fn reload(relay: &Relay) -> bool {
+    if !relay.reload_tls() {
+        tracing::info!("SIGHUP: there is no TLS certificate to read anew");
+    }
+    true
 }

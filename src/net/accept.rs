@@ -15,6 +15,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module's head.
 pub struct Acceptor {
+    /// Its connections speak TLS.
+    pub is_tls: bool,
     /// None when the relay stops.
     listener: Option<TcpListener>,
     /// When to ask the listener: it may have connections, or accepting is paused until then.
@@ -23,8 +25,8 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Accepts from `listener`, which a poll watches.
-    pub fn new(listener: TcpListener) -> Self {
-        Acceptor { listener: Some(listener), due: None }
+    pub fn new(listener: TcpListener, is_tls: bool) -> Self {
+        Acceptor { is_tls, listener: Some(listener), due: None }
     }
 
     /// When to call [`accept`](Self::accept) without an event. In the past: at once.

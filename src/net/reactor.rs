@@ -28,10 +28,12 @@ use slab::Slab;
 
 use super::accept::Acceptor;
 use super::conn::{Conn, Hearing, Link, Stage};
+use super::handshake::{Newcomer, Porch, Secured};
 use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
 use super::queue::{Outbound, Outbox};
-use super::socket::{Ending, Socket};
+use super::session::Session;
+use super::socket::{Ending, Received, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::dedup::GENERATION_MS;
@@ -44,8 +46,11 @@ use crate::ws::upgrade::{self, HeadLimits};
 
 /// The token of commands from other threads.
 pub const COMMANDS: Token = Token(usize::MAX);
-/// The token of the listener.
+/// The token of the first listener; each further one has the token below.
 pub const LISTENER: Token = Token(usize::MAX - 1);
+
+/// Listeners of a reactor: the public one, and one for TLS beside it.
+pub const LISTENERS_MAX: usize = 2;
 
 /// Bytes read at once; the buffer is the thread's, not the connection's.
 const READ_BYTES: usize = 64 * 1024;
@@ -67,7 +72,9 @@ const AGEING_INTERVAL: Duration = Duration::from_millis(GENERATION_MS);
 /// Something other threads want of a reactor.
 pub enum Command {
     /// Serve this connection to a configured peer. The bytes followed its upgrade response.
-    Adopt(StdTcpStream, Vec<u8>, Arc<Link>),
+    Adopt(StdTcpStream, Option<Box<Session>>, Vec<u8>, Arc<Link>),
+    /// Serve this connection, which counts as open already.
+    Welcome(Secured),
     /// Accept no more, and end when no connection is left or this time has come.
     Stop(Instant),
 }
@@ -98,8 +105,12 @@ impl Shared {
 pub struct Parts {
     /// Watches the sockets.
     pub poll: Poll,
-    /// Where connections come from.
-    pub listener: TcpListener,
+    /// Which of the reactors this is.
+    pub index: usize,
+    /// Where connections come from, and whether they speak TLS there.
+    pub listeners: Vec<(TcpListener, bool)>,
+    /// Where TLS handshakes are made, if any are.
+    pub porch: Option<Arc<Porch>>,
     /// What other threads want.
     pub commands: Receiver<Command>,
     /// What all reactors share.
@@ -118,7 +129,9 @@ pub struct Parts {
 pub struct Reactor {
     shared: Arc<Shared>,
     poll: Poll,
-    acceptor: Acceptor,
+    index: usize,
+    acceptors: Vec<Acceptor>,
+    porch: Option<Arc<Porch>>,
     commands: Receiver<Command>,
     router: Router,
     outbox: Outbox,
@@ -141,7 +154,13 @@ impl Reactor {
         Reactor {
             shared: parts.shared,
             poll: parts.poll,
-            acceptor: Acceptor::new(parts.listener),
+            index: parts.index,
+            acceptors: parts
+                .listeners
+                .into_iter()
+                .map(|(listener, is_tls)| Acceptor::new(listener, is_tls))
+                .collect(),
+            porch: parts.porch,
             commands: parts.commands,
             router: parts.router,
             outbox: parts.outbox,
@@ -181,7 +200,7 @@ impl Reactor {
         let until = [
             self.handshakes.next_due(),
             self.lingering.next_due(),
-            self.acceptor.due(),
+            self.acceptors.iter().filter_map(Acceptor::due).min(),
             self.age_at,
             self.ends,
         ];
@@ -201,7 +220,9 @@ impl Reactor {
         for event in events {
             match event.token() {
                 COMMANDS => {}
-                LISTENER => self.acceptor.notice(self.now),
+                token if token.0 > LISTENER.0 - LISTENERS_MAX => {
+                    self.acceptors[LISTENER.0 - token.0].notice(self.now);
+                }
                 token => {
                     let is_hung_up = event.is_read_closed() || event.is_error();
                     if let Some(conn) = self.conn_mut(token) {
@@ -218,7 +239,10 @@ impl Reactor {
     fn take_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Adopt(stream, early, link) => self.adopt(stream, early, link),
+                Command::Adopt(stream, session, early, link) => {
+                    self.adopt(stream, session, early, link);
+                }
+                Command::Welcome(secured) => self.welcome_secured(secured),
                 Command::Stop(ends) => self.stop(ends),
             }
         }
@@ -226,7 +250,7 @@ impl Reactor {
 
     fn stop(&mut self, ends: Instant) {
         self.ends = Some(ends);
-        self.acceptor.stop();
+        self.acceptors.iter_mut().for_each(Acceptor::stop);
         let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
         let others: Vec<_> = others.map(|(index, _)| index).collect();
         for index in others {
@@ -237,22 +261,66 @@ impl Reactor {
     // Accepting
 
     fn accept(&mut self) {
-        for _ in 0..ACCEPTS_PER_TURN_MAX {
-            match self.acceptor.accept(self.now, &self.counters) {
-                Some((stream, address)) => self.welcome(stream, address),
-                None => return,
+        for index in 0..self.acceptors.len() {
+            for _ in 0..ACCEPTS_PER_TURN_MAX {
+                let acceptor = &mut self.acceptors[index];
+                let is_tls = acceptor.is_tls;
+                match acceptor.accept(self.now, &self.counters) {
+                    Some((stream, address)) if is_tls => self.secure(stream, address),
+                    Some((stream, address)) => self.welcome(stream, address),
+                    None => break,
+                }
             }
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, address: SocketAddr) {
-        if self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max {
+    fn is_full(&self) -> bool {
+        let is_full =
+            self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max;
+        if is_full {
             self.counters.count(Counter::RejectedFull);
+        }
+        is_full
+    }
+
+    /// Has a TLS handshake made. The connection comes back with [`Command::Welcome`]. One that is
+    /// turned away just ends: nothing can be said to it in plain.
+    fn secure(&mut self, stream: TcpStream, address: SocketAddr) {
+        let Some(porch) = &self.porch else { return };
+        if self.is_full() {
+            return;
+        }
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        if !porch.admit(Newcomer { stream, address, reactor: self.index }) {
+            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+            self.counters.count(Counter::RejectedTlsFull);
+        }
+    }
+
+    fn welcome_secured(&mut self, secured: Secured) {
+        let Secured { stream, address, session, mut early, since } = secured;
+        // It was counted when it was accepted; `insert` counts it again.
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        if self.ends.is_some() {
+            return;
+        }
+        let stage = Stage::Head(Vec::new());
+        let Some(token) = self.insert(stream, address, Some(session), stage, None) else { return };
+        let (index, _) = untoken(token);
+        self.conns[index].since = since;
+        self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
+        if !early.is_empty() {
+            self.hear(index, &mut early);
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, address: SocketAddr) {
+        if self.is_full() {
             // What does not fit into a fresh socket's buffer is not worth waiting for.
             let _sent = io::Write::write(&mut &stream, &http::unavailable());
             return;
         }
-        if let Some(token) = self.insert(stream, address, Stage::Head(Vec::new()), None) {
+        if let Some(token) = self.insert(stream, address, None, Stage::Head(Vec::new()), None) {
             self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
         }
     }
@@ -261,6 +329,7 @@ impl Reactor {
         &mut self,
         stream: TcpStream,
         address: SocketAddr,
+        session: Option<Box<Session>>,
         stage: Stage,
         link: Option<Arc<Link>>,
     ) -> Option<Token> {
@@ -270,7 +339,7 @@ impl Reactor {
         // Without this, small frames wait for the other end's delayed acknowledgements.
         let _slower = stream.set_nodelay(true);
         let socket = match Socket::watched(stream, address, self.poll.registry(), token) {
-            Ok(socket) => Arc::new(socket),
+            Ok(socket) => Arc::new(socket.with_session(session)),
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be watched; it is closed");
                 return None;
@@ -290,7 +359,13 @@ impl Reactor {
         Some(token)
     }
 
-    fn adopt(&mut self, stream: StdTcpStream, mut early: Vec<u8>, link: Arc<Link>) {
+    fn adopt(
+        &mut self,
+        stream: StdTcpStream,
+        session: Option<Box<Session>>,
+        mut early: Vec<u8>,
+        link: Arc<Link>,
+    ) {
         let Ok(address) = stream.peer_addr() else {
             return link.report(Ending::Peer, &self.shared.mesh.peers);
         };
@@ -306,8 +381,8 @@ impl Reactor {
         });
         let seat = hearing.peer.seat;
         let stream = TcpStream::from_std(stream);
-        let Some(token) = self.insert(stream, address, Stage::Open(hearing), Some(link.clone()))
-        else {
+        let stage = Stage::Open(hearing);
+        let Some(token) = self.insert(stream, address, session, stage, Some(link.clone())) else {
             self.shared.mesh.peers.leave(seat);
             return link.report(Ending::Broken, &self.shared.mesh.peers);
         };
@@ -337,15 +412,15 @@ impl Reactor {
         let mut buffer = std::mem::take(&mut self.buffer);
         let read = self.conns[index].socket.read(&mut buffer);
         let again = match read {
-            Ok(0) => {
+            Ok(Received::End) => {
                 self.remove(index, Ending::Peer);
                 false
             }
-            Ok(count) => {
+            Ok(Received::Bytes { count, has_more }) => {
                 self.conns[index].bytes_in += count as u64;
                 self.counters.add(Counter::BytesIn, count as u64);
                 self.hear(index, &mut buffer[..count]);
-                count == buffer.len()
+                has_more
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.conns[index].is_hung_up = false;
@@ -407,6 +482,7 @@ impl Reactor {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.now - self.shared.started,
             peers: self.shared.mesh.peers.near(),
+            is_secure: self.conns[index].socket.is_secure(),
         };
         match http::answer(&request, &about) {
             Answer::Upgrade(response) => {

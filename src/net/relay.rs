@@ -5,33 +5,41 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use mio::net::TcpListener;
-use mio::{Interest, Poll, Waker};
+use mio::{Interest, Poll, Token, Waker};
 use rand::RngExt;
+use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Type};
 
 use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
+use super::handshake::{self, Doors, Porch, Secured, Shaker};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, LISTENER, Reactor, Shared};
+use super::renewal;
+use super::session::Session;
 use super::writer::{self, BELL, Writer};
 use crate::config::{Config, PeerUrl};
 use crate::dam::batch::Limits;
 use crate::dam::mesh::{Mesh, Router};
 use crate::metrics::{Counter, Metrics};
+use crate::tls::identity::Identity;
+use crate::tls::reload::Reloader;
+use crate::tls::trust;
 use crate::ws::upgrade::HeadLimits;
 
 /// Connections the kernel holds until they are accepted. It has a limit of its own as well
 /// (`net.core.somaxconn`).
 const ACCEPT_BACKLOG: i32 = 4096;
 
-/// Commands that may wait for a reactor. Each dialler has one on its way at most.
+/// Commands that may wait for a reactor. Each dialler and each thread that shakes hands has one on its
+/// way at most, and waits with it.
 const COMMANDS_MAX: usize = 1024;
 
 /// Beyond the drain, for peers to hang up.
@@ -39,11 +47,15 @@ const STOP_GRACE: Duration = Duration::from_secs(6);
 
 /// A relay that runs.
 pub struct Relay {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
+    /// With TLS.
+    porch: Option<Arc<Porch>>,
+    /// With TLS, until the relay stops: asks for the certificate to be read anew.
+    renewals: Mutex<Option<Sender<()>>>,
     /// For what the relay itself has to tell its writers; gone when it is joined.
     outbox: Mutex<Option<Outbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -68,9 +80,11 @@ impl Relay {
     /// Starts a relay. It serves until [`stop`](Self::stop).
     ///
     /// # Errors
-    /// The address cannot be listened on, or the process may not have the threads or files it
-    /// needs.
+    /// An address cannot be listened on, the certificate cannot be used, there are no roots for links
+    /// that need them, or the process may not have the threads or files it needs.
     pub fn start(config: Config) -> io::Result<Relay> {
+        let identity = load_identity(&config)?;
+        let roots = load_roots(&config)?;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::default());
         let shared = Arc::new(Shared {
@@ -83,29 +97,69 @@ impl Relay {
         let budget = Budget::new(config.queue_bytes_max);
         let mut starter =
             Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
-        let listeners = listen_all(config.listen[0], config.reactors)?;
-        let address = listeners[0].local_addr()?;
+        let (addresses, listeners) = listen_everywhere(&config)?;
+        let (porch, lanes) = match &identity {
+            Some(_) => {
+                let built = Porch::build(config.tls_threads, config.tls_handshakes_max)?;
+                (Some(built.0), built.1)
+            }
+            None => (None, Vec::new()),
+        };
         for index in 0..config.writers {
             starter.start_writer(index)?;
         }
         let mut reactors = Vec::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
-            reactors.push(starter.start_reactor(index, listener)?);
+        for (index, listeners) in listeners.into_iter().enumerate() {
+            reactors.push(starter.start_reactor(index, listeners, porch.clone())?);
+        }
+        let mut renewals = None;
+        if let (Some(identity), Some(porch)) = (&identity, &porch) {
+            for (index, lane) in lanes.into_iter().enumerate() {
+                starter.start_shaker(index, lane, porch, identity, &reactors)?;
+            }
+            renewals = Some(starter.start_renewal(identity)?);
         }
         let mut outbox = starter.outbox();
         let mut diallers = Vec::new();
         for (index, url) in config.peers.iter().enumerate() {
             let reactor = reactors[index % reactors.len()].clone();
-            diallers.push(starter.start_dialler(url, reactor, &mut outbox)?);
+            let roots = roots.clone().filter(|_| url.is_tls);
+            diallers.push(starter.start_dialler(url, roots, reactor, &mut outbox)?);
         }
         let Starter { shared, metrics, threads, .. } = starter;
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
-        Ok(Relay { address, metrics, shared, reactors, diallers, outbox, threads })
+        let renewals = Mutex::new(renewals);
+        Ok(Relay {
+            addresses,
+            metrics,
+            shared,
+            reactors,
+            diallers,
+            porch,
+            renewals,
+            outbox,
+            threads,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Everywhere it listens, in the order of [`Config::listeners`].
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Reads the TLS certificate and key anew, soon and in another thread. Says whether there are any.
+    pub fn reload_tls(&self) -> bool {
+        let renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(renewals) = &*renewals {
+            // An error says that a request waits already, which is as good.
+            let _as_good = renewals.try_send(());
+        }
+        renewals.is_some()
     }
 
     /// How often something has happened so far.
@@ -124,6 +178,10 @@ impl Relay {
         for dialler in &self.diallers {
             // An error says that it has ended.
             let _ended = dialler.send(LinkEvent::Stop);
+        }
+        drop(self.renewals.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(porch) = &self.porch {
+            porch.close();
         }
         let ends = Instant::now() + drain_time + STOP_GRACE;
         for reactor in &self.reactors {
@@ -184,11 +242,15 @@ impl Starter {
     fn start_reactor(
         &mut self,
         index: usize,
-        mut listener: TcpListener,
+        mut listeners: Vec<(TcpListener, bool)>,
+        porch: Option<Arc<Porch>>,
     ) -> io::Result<ReactorHandle> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), COMMANDS)?);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        for (nth, (listener, _)) in listeners.iter_mut().enumerate() {
+            let token = Token(LISTENER.0 - nth);
+            poll.registry().register(listener, token, Interest::READABLE)?;
+        }
         let (sender, commands) = crossbeam_channel::bounded(COMMANDS_MAX);
         let shared = self.shared.clone();
         let limits = Limits {
@@ -197,7 +259,9 @@ impl Starter {
         };
         let reactor = Reactor::new(reactor::Parts {
             poll,
-            listener,
+            index,
+            listeners,
+            porch,
             commands,
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
             outbox: self.outbox(),
@@ -209,9 +273,38 @@ impl Starter {
         Ok(ReactorHandle { commands: sender, waker })
     }
 
+    fn start_shaker(
+        &mut self,
+        index: usize,
+        lane: handshake::Lane,
+        porch: &Arc<Porch>,
+        identity: &Arc<Identity>,
+        reactors: &[ReactorHandle],
+    ) -> io::Result<()> {
+        let shaker = Shaker::new(handshake::Parts {
+            lane,
+            porch: porch.clone(),
+            identity: identity.clone(),
+            doors: ReactorDoors { reactors: reactors.to_vec(), shared: self.shared.clone() },
+            timeout: self.shared.config.handshake_timeout,
+            counters: self.metrics.for_thread(),
+        });
+        self.spawn(format!("tls-{index}"), move || shaker.run())
+    }
+
+    /// It is not waited for when the relay stops: it holds nothing.
+    fn start_renewal(&self, identity: &Arc<Identity>) -> io::Result<Sender<()>> {
+        let (sender, requests) = crossbeam_channel::bounded(1);
+        let (reloader, counters) = (Reloader::new(identity.clone()), self.metrics.for_thread());
+        let run = move || renewal::run(reloader, requests, counters);
+        thread::Builder::new().name("tls-renewal".to_owned()).spawn(run)?;
+        Ok(sender)
+    }
+
     fn start_dialler(
         &self,
         url: &PeerUrl,
+        roots: Option<Arc<ClientConfig>>,
         reactor: ReactorHandle,
         outbox: &mut Outbox,
     ) -> io::Result<Sender<LinkEvent>> {
@@ -229,6 +322,7 @@ impl Starter {
         });
         let dialler = Dialer {
             url: url.clone(),
+            roots,
             events,
             sink: Sink { link, reactor, shared: self.shared.clone() },
             limits: HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() },
@@ -253,13 +347,73 @@ struct Sink {
 }
 
 impl LinkSink for Sink {
-    fn opened(&self, socket: TcpStream, early: Vec<u8>) {
-        self.reactor.send(Command::Adopt(socket, early, self.link.clone()));
+    fn opened(&self, socket: TcpStream, session: Option<Box<Session>>, early: Vec<u8>) {
+        self.reactor.send(Command::Adopt(socket, session, early, self.link.clone()));
     }
 
     fn still_twin(&self) -> bool {
         self.link.has_twin(&self.shared.mesh.peers)
     }
+}
+
+/// Where connections go after their TLS handshake.
+struct ReactorDoors {
+    reactors: Vec<ReactorHandle>,
+    shared: Arc<Shared>,
+}
+
+impl Doors for ReactorDoors {
+    fn enter(&self, reactor: usize, secured: Secured) {
+        self.reactors[reactor].send(Command::Welcome(secured));
+    }
+
+    fn lost(&self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who the relay is, if it speaks TLS.
+fn load_identity(config: &Config) -> io::Result<Option<Arc<Identity>>> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let identity = Identity::load(tls.files.clone()).map_err(io::Error::other)?;
+    Ok(Some(Arc::new(identity)))
+}
+
+/// Whom links trust, if one of them needs it.
+fn load_roots(config: &Config) -> io::Result<Option<Arc<ClientConfig>>> {
+    if !config.peers.iter().any(|peer| peer.is_tls) {
+        return Ok(None);
+    }
+    trust::client_config(config.tls_roots.as_deref()).map(Some).map_err(io::Error::other)
+}
+
+/// The listeners of each reactor, and whether they speak TLS.
+type Listeners = Vec<Vec<(TcpListener, bool)>>;
+
+/// All addresses, and for each reactor a listener at each of them.
+fn listen_everywhere(config: &Config) -> io::Result<(Vec<SocketAddr>, Listeners)> {
+    let mut addresses = Vec::new();
+    let mut of_reactors = Listeners::new();
+    of_reactors.resize_with(config.reactors, Vec::new);
+    for (address, is_tls) in config.listeners() {
+        let listeners =
+            listen_all(address, config.reactors).map_err(|error| explain(error, address))?;
+        addresses.push(listeners[0].local_addr()?);
+        for (listener, listeners) in listeners.into_iter().zip(&mut of_reactors) {
+            listeners.push((listener, is_tls));
+        }
+    }
+    Ok((addresses, of_reactors))
+}
+
+fn explain(error: io::Error, listen: SocketAddr) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => ": something else listens there; choose another with --listen",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; try another",
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
 }
 
 /// A listener for each reactor on the same address: the kernel spreads connections over them.
