@@ -58,6 +58,18 @@
 //! - No peer can make the relay dial, run or write anything.
 //! - Everything is bounded, by a limit with a name: see the table in the README.
 //!
+//! # TLS
+//!
+//! A reactor that accepts a connection for TLS passes it to [`net::handshake`], a few threads of
+//! their own, for handshakes cost signatures and must not hold up messages. It comes back through
+//! the reactor's commands as a socket with a [`net::session`]. From there on everything is as
+//! without TLS: the same reactor reads, the same writer writes, and the lock around the state of
+//! rustls is known to that module alone. A plain socket has no session, and takes no lock.
+//!
+//! What a writer gave to a session is written as far as its peer's backlog goes, though the kernel
+//! may not have it yet: at most four records are held back so, and [`net::remote`] treats a socket
+//! that holds some as full. Certificates are [`tls`]'s; [`net::renewal`] has them looked at.
+//!
 //! # Lexicon
 //!
 //! peer: a connected Gun node · conn: its read side · remote: its write side · message: one DAM

@@ -334,6 +334,7 @@ impl Shaking {
     fn hung_up(&self, counters: &Counters) -> Step {
         // One that connects and says nothing is a probe, as balancers make them.
         if self.stage == Stage::Shaking {
+            tracing::debug!(address = %self.newcomer.address, "TLS handshake failed: the peer hung up");
             counters.count(Counter::TlsHandshakeFailures);
         }
         Step::Gone

@@ -104,15 +104,17 @@ impl Session {
 fn open(connection: &mut Connection, buffer: &mut [u8], start: usize, end: usize) -> (usize, bool) {
     let (mut at, mut count) = (start, 0);
     while at < end {
-        // Nothing is taken after a close_notify, and an error is the other side's fault: either way
-        // what was said before it counts.
+        // It has room, as all that could be decrypted was.
         let Ok(taken @ 1..) = connection.read_tls(&mut &buffer[at..end]) else {
             return (count, true);
         };
         at += taken;
-        let is_broken = connection.process_new_packets().is_err();
+        // A fault is the other side's, or the other side says that we are at fault. What was said
+        // before it counts.
+        let is_closed =
+            connection.process_new_packets().map_or(true, |state| state.peer_has_closed());
         count += take_plaintext(connection, &mut buffer[count..at]);
-        if is_broken {
+        if is_closed {
             return (count, true);
         }
     }

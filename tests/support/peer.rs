@@ -109,8 +109,13 @@ impl Peer {
 
     /// The certificate that the relay showed, where the peer came by `wss://`.
     pub fn certificate(&self) -> Vec<u8> {
+        self.tls().peer_certificates().expect("certificates")[0].to_vec()
+    }
+
+    /// The TLS of a peer that came by `wss://`.
+    pub fn tls(&self) -> &ClientConnection {
         let Wire::Tls(stream) = self.socket.get_ref() else { panic!("a plain connection") };
-        stream.conn.peer_certificates().expect("certificates")[0].to_vec()
+        &stream.conn
     }
 
     fn upgrade(url: &str) -> Result<Peer, Error> {
