@@ -94,6 +94,10 @@
 //! generations that rotate give the same life (9 to 18 s after the last touch) and expire in the
 //! time it takes to empty a table.
 //!
+//! **OpenSSL's way to write**, where the caller keeps the bytes and repeats them until they are
+//! out? A peer that is closed for its backlog gives up frames that were not begun; one that is
+//! encrypted is begun, and only TLS would know.
+//!
 //! **A channel per peer?** A broadcast would be as many pushes as there are peers. It is one push
 //! per writer.
 #![forbid(unsafe_code)]

@@ -95,7 +95,7 @@ fn a_reader_with_too_much_backlog_learns_why_it_is_closed() {
     let trust = authority.client();
     let [mut a, mut b, mut slow] =
         ["A", "B", "C"].map(|name| join(&relay, &trust, &name.repeat(9)));
-    SockRef::from(slow.tcp()).set_recv_buffer_size(16 * 1024).expect("a small buffer");
+    SockRef::from(&*slow.tcp()).set_recv_buffer_size(16 * 1024).expect("a small buffer");
     // Little is said after the kernel is full: the close frame is waited with for seconds only.
     for number in 0..12 {
         a.say(message("A", number, 512 * 1024));
