@@ -24,6 +24,8 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use rustls::{Connection, ServerConnection};
 use slab::Slab;
 
+use super::admission::crowd::Pass;
+use super::admission::{Rejection, proxy};
 use super::http;
 use super::session::{Session, send, take_plaintext};
 use super::timers::Timers;
@@ -48,7 +50,11 @@ pub struct Secured {
     /// The connection, known to no poll.
     pub stream: TcpStream,
     /// Where the other end is.
-    pub address: SocketAddr,
+    pub sender: SocketAddr,
+    /// For whom a proxy says that it speaks, if it does.
+    pub client: Option<SocketAddr>,
+    /// Its place among the connections of its address.
+    pub pass: Option<Pass>,
     /// Its keys.
     pub session: Box<Session>,
     /// What was said right after the handshake.
@@ -71,7 +77,11 @@ pub struct Newcomer {
     /// The connection, known to no poll.
     pub stream: TcpStream,
     /// Where the other end is.
-    pub address: SocketAddr,
+    pub sender: SocketAddr,
+    /// It begins with a PROXY header, before TLS.
+    pub expects_header: bool,
+    /// Its place among the connections of its address.
+    pub pass: Option<Pass>,
     /// The reactor that accepted it.
     pub reactor: usize,
 }
@@ -146,6 +156,8 @@ impl Porch {
 /// How far a connection is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// Its PROXY header is incomplete.
+    Header,
     /// It said nothing yet.
     Silent,
     /// It speaks TLS.
@@ -169,6 +181,9 @@ struct Shaking {
     newcomer: Newcomer,
     connection: Connection,
     stage: Stage,
+    /// What came of its PROXY header, and then whom that names.
+    header: Vec<u8>,
+    client: Option<SocketAddr>,
     early: Vec<u8>,
     since: Instant,
     /// Tells it from earlier ones in the same slot.
@@ -249,9 +264,18 @@ impl<D: Doors> Shaker<D> {
         self.parts.lane.poll.registry().register(&mut newcomer.stream, Token(slot), interest)?;
         self.numbers += 1;
         let (number, since, early) = (self.numbers, self.now, Vec::new());
-        let stage = Stage::Silent;
-        let _permit = permit;
-        entry.insert(Shaking { newcomer, connection, stage, early, since, number, _permit });
+        let stage = if newcomer.expects_header { Stage::Header } else { Stage::Silent };
+        entry.insert(Shaking {
+            newcomer,
+            connection,
+            stage,
+            header: Vec::new(),
+            client: None,
+            early,
+            since,
+            number,
+            _permit: permit,
+        });
         self.timeouts.set(self.now, self.parts.timeout, (slot, number));
         Ok(())
     }
@@ -268,16 +292,16 @@ impl<D: Doors> Shaker<D> {
 
     fn hand_over(&mut self, slot: usize) {
         let mut shaking = self.shaking.remove(slot);
-        let Newcomer { stream, address, reactor } = &mut shaking.newcomer;
-        let (address, reactor) = (*address, *reactor);
+        let stream = &mut shaking.newcomer.stream;
         if let Err(error) = self.parts.lane.poll.registry().deregister(stream) {
-            tracing::warn!(%error, %address, "a connection cannot leave its TLS handshake");
+            tracing::warn!(%error, "a connection cannot leave its TLS handshake");
             return self.count_lost();
         }
         self.parts.counters.count(Counter::TlsHandshakes);
-        let Shaking { newcomer, connection, early, since, .. } = shaking;
+        let Shaking { newcomer, connection, client, early, since, .. } = shaking;
+        let Newcomer { stream, sender, pass, reactor, .. } = newcomer;
         let session = Session::new(connection);
-        let secured = Secured { stream: newcomer.stream, address, session, early, since };
+        let secured = Secured { stream, sender, client, pass, session, early, since };
         self.parts.doors.enter(reactor, secured);
     }
 
@@ -297,7 +321,7 @@ impl<D: Doors> Shaker<D> {
             let Some(shaking) = self.shaking.get(slot).filter(is_late) else { continue };
             if !matches!(shaking.stage, Stage::Failed(_)) {
                 self.parts.counters.count(Counter::HandshakeTimeouts);
-                let address = shaking.newcomer.address;
+                let address = shaking.newcomer.sender;
                 tracing::debug!(%address, "closed: the TLS handshake took too long");
             }
             self.lose(slot);
@@ -334,16 +358,16 @@ impl Shaking {
     fn hung_up(&self, counters: &Counters) -> Step {
         // One that connects and says nothing is a probe, as balancers make them.
         if self.stage == Stage::Shaking {
-            tracing::debug!(address = %self.newcomer.address, "TLS handshake failed: the peer hung up");
+            tracing::debug!(address = %self.newcomer.sender, "TLS handshake failed: the peer hung up");
             counters.count(Counter::TlsHandshakeFailures);
         }
         Step::Gone
     }
 
-    /// Hears what came. The first bytes of a connection pass here, and nowhere else, before TLS has
-    /// them: what a balancer puts in front of a connection would be taken off here.
+    /// Hears what came.
     fn hear(&mut self, bytes: &[u8], counters: &Counters) -> Step {
         match self.stage {
+            Stage::Header => return self.hear_header(bytes, counters),
             Stage::Failed(discarded) if discarded + bytes.len() > DISCARDED_BYTES_MAX => {
                 return Step::Gone;
             }
@@ -365,6 +389,25 @@ impl Shaking {
             }
         }
         Step::Wait
+    }
+
+    /// A proxy says for whom it speaks, in plain, before TLS begins.
+    fn hear_header(&mut self, bytes: &[u8], counters: &Counters) -> Step {
+        self.header.extend_from_slice(bytes);
+        match proxy::parse(&self.header) {
+            Ok(None) => Step::Wait,
+            Ok(Some(header)) => {
+                self.client = Some(header.client.unwrap_or(self.newcomer.sender));
+                self.stage = Stage::Silent;
+                let rest = std::mem::take(&mut self.header).split_off(header.bytes);
+                if rest.is_empty() { Step::Wait } else { self.hear(&rest, counters) }
+            }
+            Err(proxy::NoHeader) => {
+                counters.count(Rejection::NoProxyHeader.counter());
+                self.fail("there is no PROXY header before TLS");
+                Step::Wait
+            }
+        }
     }
 
     fn shake(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
@@ -389,7 +432,7 @@ impl Shaking {
 
     /// Nothing comes of it; the other end has been told.
     fn fail(&mut self, why: &str) {
-        tracing::debug!(address = %self.newcomer.address, "TLS handshake failed: {why}");
+        tracing::debug!(address = %self.newcomer.sender, "TLS handshake failed: {why}");
         // An error says that the connection is gone.
         let _gone = self.newcomer.stream.shutdown(Shutdown::Write);
         self.stage = Stage::Failed(0);

@@ -2,8 +2,8 @@
 //!
 //! - [`relay`] starts and stops everything.
 //! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
-//!   [`hear`]: what a peer says. [`http`]: what requests get. [`handshake`]: threads that shake
-//!   hands for TLS.
+//!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
+//!   [`handshake`]: threads that shake hands for TLS.
 //! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
@@ -11,6 +11,7 @@
 //!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
 
 pub mod accept;
+pub mod admission;
 pub mod bell;
 pub mod coalesce;
 pub mod conn;

@@ -21,12 +21,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::accept::Acceptor;
+use super::admission::allowance::Allowance;
+use super::admission::crowd::Pass;
+use super::admission::{Admission, RefusalLog, Rejection, proxy};
 use super::conn::{Conn, Hearing, Link, Stage};
 use super::handshake::{Newcomer, Porch, Secured};
 use super::hear::{Fate, Hearer};
@@ -46,11 +49,10 @@ use crate::ws::upgrade::{self, HeadLimits};
 
 /// The token of commands from other threads.
 pub const COMMANDS: Token = Token(usize::MAX);
-/// The token of the first listener; each further one has the token below.
+/// The token of plain listeners.
 pub const LISTENER: Token = Token(usize::MAX - 1);
-
-/// Listeners of a reactor: the public one, and one for TLS beside it.
-pub const LISTENERS_MAX: usize = 2;
+/// The token of listeners where TLS is spoken.
+pub const TLS_LISTENER: Token = Token(usize::MAX - 2);
 
 /// Bytes read at once; the buffer is the thread's, not the connection's.
 const READ_BYTES: usize = 64 * 1024;
@@ -75,20 +77,34 @@ pub enum Command {
     Adopt(StdTcpStream, Option<Box<Session>>, Vec<u8>, Arc<Link>),
     /// Serve this connection, which counts as open already.
     Welcome(Secured),
+    /// Accept from this listener too; whether TLS is spoken there.
+    Listen(TcpListener, bool),
+    /// Serve this connection as a peer that needs no request: the process that this one follows.
+    Join(StdTcpStream),
+    /// What may change while the relay runs is from now on as here.
+    Reload(Arc<Config>),
+    /// Show that the loop turns.
+    Probe(Sender<()>),
+    /// Accept no more; who is in the middle of a request may finish it.
+    StopAccepting,
     /// Accept no more, and end when no connection is left or this time has come.
     Stop(Instant),
 }
 
 /// What all reactors share.
 pub struct Shared {
-    /// Limits and times.
+    /// Limits and times at the start.
     pub config: Arc<Config>,
     /// The mesh.
     pub mesh: Arc<Mesh>,
+    /// Who may come in.
+    pub admission: Admission,
     /// When the relay was started.
     pub started: Instant,
     /// Connections open now.
     pub open: AtomicUsize,
+    /// Those of them that this relay dialled.
+    pub links: AtomicUsize,
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
 }
@@ -107,8 +123,6 @@ pub struct Parts {
     pub poll: Poll,
     /// Which of the reactors this is.
     pub index: usize,
-    /// Where connections come from, and whether they speak TLS there.
-    pub listeners: Vec<(TcpListener, bool)>,
     /// Where TLS handshakes are made, if any are.
     pub porch: Option<Arc<Porch>>,
     /// What other threads want.
@@ -128,9 +142,12 @@ pub struct Parts {
 /// See the module's head.
 pub struct Reactor {
     shared: Arc<Shared>,
+    /// Limits and times in force.
+    config: Arc<Config>,
     poll: Poll,
     index: usize,
-    acceptors: Vec<Acceptor>,
+    acceptor: Acceptor,
+    tls_acceptor: Acceptor,
     porch: Option<Arc<Porch>>,
     commands: Receiver<Command>,
     router: Router,
@@ -141,6 +158,9 @@ pub struct Reactor {
     ready: VecDeque<Token>,
     handshakes: Timers<Token>,
     lingering: Timers<Token>,
+    /// Ends of pauses.
+    pauses: Timers<Token>,
+    refusals: RefusalLog,
     age_at: Option<Instant>,
     ends: Option<Instant>,
     buffer: Box<[u8]>,
@@ -152,14 +172,12 @@ impl Reactor {
     pub fn new(parts: Parts) -> Self {
         let now = Instant::now();
         Reactor {
+            config: parts.shared.config.clone(),
             shared: parts.shared,
             poll: parts.poll,
             index: parts.index,
-            acceptors: parts
-                .listeners
-                .into_iter()
-                .map(|(listener, is_tls)| Acceptor::new(listener, is_tls))
-                .collect(),
+            acceptor: Acceptor::new(),
+            tls_acceptor: Acceptor::new(),
             porch: parts.porch,
             commands: parts.commands,
             router: parts.router,
@@ -170,6 +188,8 @@ impl Reactor {
             ready: VecDeque::new(),
             handshakes: Timers::default(),
             lingering: Timers::default(),
+            pauses: Timers::default(),
+            refusals: RefusalLog::default(),
             age_at: parts.ages_memory.then_some(now),
             ends: None,
             buffer: vec![0; READ_BYTES].into(),
@@ -200,7 +220,9 @@ impl Reactor {
         let until = [
             self.handshakes.next_due(),
             self.lingering.next_due(),
-            self.acceptors.iter().filter_map(Acceptor::due).min(),
+            self.pauses.next_due(),
+            self.acceptor.due(),
+            self.tls_acceptor.due(),
             self.age_at,
             self.ends,
         ];
@@ -220,16 +242,18 @@ impl Reactor {
         for event in events {
             match event.token() {
                 COMMANDS => {}
-                token if token.0 > LISTENER.0 - LISTENERS_MAX => {
-                    self.acceptors[LISTENER.0 - token.0].notice(self.now);
-                }
+                LISTENER => self.acceptor.notice(self.now),
+                TLS_LISTENER => self.tls_acceptor.notice(self.now),
                 token => {
                     let is_hung_up = event.is_read_closed() || event.is_error();
-                    if let Some(conn) = self.conn_mut(token) {
-                        conn.is_hung_up |= is_hung_up;
-                        if !std::mem::replace(&mut conn.is_ready, true) {
-                            self.ready.push_back(token);
-                        }
+                    let is_gone = event.is_write_closed() || event.is_error();
+                    let Some(conn) = self.conn_mut(token) else { continue };
+                    conn.is_hung_up |= is_hung_up;
+                    if !std::mem::replace(&mut conn.is_ready, true) {
+                        self.ready.push_back(token);
+                    } else if conn.is_paused && is_gone {
+                        // Nobody is there any more to be slowed down.
+                        self.remove(untoken(token).0, Ending::Peer);
                     }
                 }
             }
@@ -243,6 +267,14 @@ impl Reactor {
                     self.adopt(stream, session, early, link);
                 }
                 Command::Welcome(secured) => self.welcome_secured(secured),
+                Command::Listen(listener, is_tls) => self.listen(listener, is_tls),
+                Command::Join(stream) => self.join_at_once(stream),
+                Command::Reload(config) => self.config = config,
+                Command::Probe(alive) => {
+                    // There is room for all the answers; who asked may have given up.
+                    let _answered = alive.try_send(());
+                }
+                Command::StopAccepting => self.stop_accepting(),
                 Command::Stop(ends) => self.stop(ends),
             }
         }
@@ -250,7 +282,7 @@ impl Reactor {
 
     fn stop(&mut self, ends: Instant) {
         self.ends = Some(ends);
-        self.acceptors.iter_mut().for_each(Acceptor::stop);
+        self.stop_accepting();
         let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
         let others: Vec<_> = others.map(|(index, _)| index).collect();
         for index in others {
@@ -261,68 +293,114 @@ impl Reactor {
     // Accepting
 
     fn accept(&mut self) {
-        for index in 0..self.acceptors.len() {
-            for _ in 0..ACCEPTS_PER_TURN_MAX {
-                let acceptor = &mut self.acceptors[index];
-                let is_tls = acceptor.is_tls;
-                match acceptor.accept(self.now, &self.counters) {
-                    Some((stream, address)) if is_tls => self.secure(stream, address),
-                    Some((stream, address)) => self.welcome(stream, address),
-                    None => break,
-                }
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            match self.acceptor.accept(self.now, &self.counters) {
+                Some((stream, address)) => self.welcome(stream, address),
+                None => break,
+            }
+        }
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            match self.tls_acceptor.accept(self.now, &self.counters) {
+                Some((stream, address)) => self.secure(stream, address),
+                None => break,
             }
         }
     }
 
-    fn is_full(&self) -> bool {
-        let is_full =
-            self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max;
-        if is_full {
-            self.counters.count(Counter::RejectedFull);
+    fn listen(&mut self, listener: TcpListener, is_tls: bool) {
+        let (acceptor, token) = match is_tls {
+            true => (&mut self.tls_acceptor, TLS_LISTENER),
+            false => (&mut self.acceptor, LISTENER),
+        };
+        if let Err(error) = acceptor.add(listener, self.poll.registry(), token) {
+            tracing::error!(%error, "a listening socket cannot be watched");
         }
-        is_full
+    }
+
+    fn stop_accepting(&mut self) {
+        self.acceptor.stop(self.poll.registry());
+        self.tls_acceptor.stop(self.poll.registry());
     }
 
     /// Has a TLS handshake made. The connection comes back with [`Command::Welcome`]. One that is
     /// turned away just ends: nothing can be said to it in plain.
-    fn secure(&mut self, stream: TcpStream, address: SocketAddr) {
-        let Some(porch) = &self.porch else { return };
-        if self.is_full() {
-            return;
-        }
+    fn secure(&mut self, stream: TcpStream, sender: SocketAddr) {
+        let Some(porch) = self.porch.clone() else { return };
+        let pass = match self.admit(sender) {
+            Ok(pass) => pass,
+            Err(rejection) => return self.note_refusal(rejection, sender),
+        };
+        let expects_header = self.shared.admission.expects_proxy_header(sender);
+        let reactor = self.index;
         self.shared.open.fetch_add(1, Ordering::Relaxed);
-        if !porch.admit(Newcomer { stream, address, reactor: self.index }) {
+        if !porch.admit(Newcomer { stream, sender, expects_header, pass, reactor }) {
             self.shared.open.fetch_sub(1, Ordering::Relaxed);
             self.counters.count(Counter::RejectedTlsFull);
         }
     }
 
     fn welcome_secured(&mut self, secured: Secured) {
-        let Secured { stream, address, session, mut early, since } = secured;
+        let Secured { stream, sender, client, pass, session, mut early, since } = secured;
         // It was counted when it was accepted; `insert` counts it again.
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if self.ends.is_some() {
             return;
         }
         let stage = Stage::Head(Vec::new());
-        let Some(token) = self.insert(stream, address, Some(session), stage, None) else { return };
+        let Some(token) = self.insert(stream, sender, Some(session), stage, None) else { return };
         let (index, _) = untoken(token);
         self.conns[index].since = since;
-        self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
+        self.conns[index].pass = pass;
+        self.handshakes.set(self.now, self.config.handshake_timeout, token);
+        if let Some(client) = client
+            && let Err(rejection) = self.name(index, client)
+        {
+            return self.reject(index, rejection);
+        }
         if !early.is_empty() {
             self.hear(index, &mut early);
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, address: SocketAddr) {
-        if self.is_full() {
-            // What does not fit into a fresh socket's buffer is not worth waiting for.
-            let _sent = io::Write::write(&mut &stream, &http::unavailable());
-            return;
+    /// Whether a connection may come in, as far as that is known before it says anything.
+    fn admit(&self, sender: SocketAddr) -> Result<Option<Pass>, Rejection> {
+        if self.shared.open.load(Ordering::Relaxed) >= self.config.connections_max {
+            return Err(Rejection::Full);
         }
-        if let Some(token) = self.insert(stream, address, None, Stage::Head(Vec::new()), None) {
-            self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
+        let admission = &self.shared.admission;
+        match admission.speaks_for_another(sender) {
+            true => Ok(None),
+            false => admission.enter(sender, self.now),
         }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
+        let pass = match self.admit(sender) {
+            Ok(pass) => pass,
+            Err(rejection) => return self.turn_away(&stream, sender, rejection),
+        };
+        let stage = match self.shared.admission.expects_proxy_header(sender) {
+            true => Stage::Proxy(Vec::new()),
+            false => Stage::Head(Vec::new()),
+        };
+        if let Some(token) = self.insert(stream, sender, None, stage, None) {
+            self.conns[untoken(token).0].pass = pass;
+            self.handshakes.set(self.now, self.config.handshake_timeout, token);
+        }
+    }
+
+    /// Answers a connection that is not even read.
+    fn turn_away(&mut self, mut stream: &TcpStream, sender: SocketAddr, rejection: Rejection) {
+        self.note_refusal(rejection, sender);
+        // Closing a socket whose input was not read resets it, and may cost the other end the answer.
+        let _request = io::Read::read(&mut stream, &mut self.buffer);
+        // What does not fit into a fresh socket's buffer is not worth waiting for.
+        let _sent = io::Write::write(&mut stream, &http::reject(rejection));
+    }
+
+    fn note_refusal(&mut self, rejection: Rejection, address: SocketAddr) {
+        self.counters.count(rejection.counter());
+        self.refusals.note(rejection, address, self.now);
     }
 
     fn insert(
@@ -345,13 +423,16 @@ impl Reactor {
                 return None;
             }
         };
+        self.shared.links.fetch_add(usize::from(link.is_some()), Ordering::Relaxed);
         entry.insert(Conn {
             socket,
             generation: self.generation,
             stage,
             is_ready: false,
+            is_paused: false,
             is_hung_up: false,
             link,
+            pass: None,
             since: self.now,
             bytes_in: 0,
         });
@@ -371,13 +452,16 @@ impl Reactor {
         };
         let name = Name::Url(&link.name);
         let hearing = Box::new(Hearing {
-            reader: frame_reader(Role::Client, &self.shared.config),
+            reader: frame_reader(Role::Client, &self.config),
             peer: Peer {
                 id: link.peer,
                 seat: self.shared.mesh.peers.join(link.peer, name),
                 is_dialled: true,
                 pid: None,
             },
+            messages_in: 0,
+            // A relay that is dialled may say what it likes.
+            allowance: None,
         });
         let seat = hearing.peer.seat;
         let stream = TcpStream::from_std(stream);
@@ -435,13 +519,47 @@ impl Reactor {
         self.buffer = buffer;
         let Some(conn) = self.conns.get_mut(index) else { return false };
         conn.is_ready = again || conn.is_hung_up;
-        conn.is_ready
+        match conn.overdraft(self.now) {
+            Some(time) => {
+                self.pause(index, time);
+                false
+            }
+            None => conn.is_ready,
+        }
+    }
+
+    /// Reads a peer no more for a while. TCP slows it down meanwhile.
+    fn pause(&mut self, index: usize, time: Duration) {
+        self.counters.count(Counter::ReadPauses);
+        let conn = &mut self.conns[index];
+        conn.is_paused = true;
+        // The poll has told what is there, and may not again: the timer puts it into the list.
+        conn.is_ready = true;
+        conn.socket.pause();
+        self.pauses.set(self.now, time, token(index, conn.generation));
+    }
+
+    /// Reads a peer on whose pause is over, unless it needs a longer one.
+    fn resume(&mut self, token: Token) {
+        let now = self.now;
+        let Some(conn) = self.conn_mut(token) else { return };
+        if let Some(time) = conn.overdraft(now) {
+            return self.pauses.set(now, time, token);
+        }
+        conn.is_paused = false;
+        conn.socket.resume();
+        self.ready.push_back(token);
     }
 
     /// Hears what came from a connection.
     fn hear(&mut self, index: usize, input: &mut [u8]) {
         let conn = &mut self.conns[index];
         match &mut conn.stage {
+            Stage::Proxy(header) => {
+                header.extend_from_slice(input);
+                let header = std::mem::take(header);
+                self.hear_proxy(index, header);
+            }
             Stage::Head(head) => {
                 head.extend_from_slice(input);
                 let head = std::mem::take(head);
@@ -453,6 +571,7 @@ impl Reactor {
                     outbox: &mut self.outbox,
                     counters: &self.counters,
                     socket: &conn.socket,
+                    heard: 0,
                 };
                 if let Fate::Finish(last, ending) = hearer.hear(hearing, input) {
                     self.finish(index, last, ending);
@@ -464,8 +583,50 @@ impl Reactor {
 
     // Requests
 
+    /// Hears whom a proxy speaks for, then the client itself.
+    fn hear_proxy(&mut self, index: usize, mut input: Vec<u8>) {
+        let header = match proxy::parse(&input) {
+            Ok(Some(header)) => header,
+            Ok(None) => {
+                self.conns[index].stage = Stage::Proxy(input);
+                return;
+            }
+            Err(proxy::NoHeader) => return self.reject(index, Rejection::NoProxyHeader),
+        };
+        self.conns[index].stage = Stage::Head(Vec::new());
+        let client = header.client.unwrap_or(self.conns[index].socket.address);
+        if let Err(rejection) = self.name(index, client) {
+            return self.reject(index, rejection);
+        }
+        self.hear(index, &mut input[header.bytes..]);
+    }
+
+    /// A proxy says that the connection is of `client`.
+    fn name(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
+        // A proxy behind this one has still to tell for whom it speaks.
+        if self.shared.admission.speaks_for_another(client) {
+            self.conns[index].name_client(client);
+            return Ok(());
+        }
+        self.enter(index, client)
+    }
+
+    /// The connection turns out to be of `client`.
+    fn enter(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
+        let conn = &mut self.conns[index];
+        conn.name_client(client);
+        conn.pass = self.shared.admission.enter(client, self.now)?;
+        Ok(())
+    }
+
+    /// Answers a connection that may not come in.
+    fn reject(&mut self, index: usize, rejection: Rejection) {
+        self.note_refusal(rejection, self.conns[index].socket.address);
+        self.respond(index, &http::reject(rejection));
+    }
+
     fn hear_head(&mut self, index: usize, mut head: Vec<u8>) {
-        let config = &self.shared.config;
+        let config = &self.config;
         let limits = HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() };
         let request = match upgrade::parse(&head, &limits) {
             Ok(Some(request)) => request,
@@ -478,6 +639,13 @@ impl Reactor {
                 return self.respond(index, &http::refuse(&error));
             }
         };
+        let sender = self.conns[index].socket.address;
+        if self.shared.admission.speaks_for_another(sender) {
+            let client = self.shared.admission.client(sender, &request);
+            if let Err(rejection) = self.enter(index, client) {
+                return self.reject(index, rejection);
+            }
+        }
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.now - self.shared.started,
@@ -486,6 +654,9 @@ impl Reactor {
         };
         match http::answer(&request, &about) {
             Answer::Upgrade(response) => {
+                if let Err(rejection) = self.shared.admission.check(&request) {
+                    return self.reject(index, rejection);
+                }
                 self.join(index, response);
                 self.hear(index, &mut head[request.head_bytes..]);
             }
@@ -506,14 +677,33 @@ impl Reactor {
         let seat = self.shared.mesh.peers.join(id, Name::Id(&name));
         let conn = &mut self.conns[index];
         conn.stage = Stage::Open(Box::new(Hearing {
-            reader: frame_reader(Role::Server, &self.shared.config),
+            reader: frame_reader(Role::Server, &self.config),
             peer: Peer { id, seat, is_dialled: false, pid: None },
+            messages_in: 0,
+            allowance: Allowance::new(&self.shared.config.admission, self.now),
         }));
         let greeting = self.router.greeting();
         response.extend_from_slice(&frame::text_header(greeting.len()));
         response.extend_from_slice(greeting.as_bytes());
         let socket = conn.socket.clone();
         self.outbox.push(id, Outbound::Open(id, socket, response.into()));
+    }
+
+    /// A connection that this program made itself becomes a peer without a request, and may say what it likes.
+    fn join_at_once(&mut self, stream: StdTcpStream) {
+        let Ok(address) = stream.peer_addr() else { return };
+        let stream = TcpStream::from_std(stream);
+        let stage = Stage::Head(Vec::new());
+        let Some(token) = self.insert(stream, address, None, stage, None) else {
+            return;
+        };
+        let (index, _) = untoken(token);
+        self.join(index, Vec::new());
+        if let Stage::Open(hearing) = &mut self.conns[index].stage {
+            hearing.allowance = None;
+        }
+        // Whoever is told that this command was taken may rely on it.
+        self.outbox.flush();
     }
 
     /// Sends a whole response; the connection ends when the other end has it.
@@ -557,6 +747,7 @@ impl Reactor {
             self.outbox.push(peer, Outbound::Close(peer));
         }
         if let Some(link) = &conn.link {
+            self.shared.links.fetch_sub(1, Ordering::Relaxed);
             link.report(ending, &self.shared.mesh.peers);
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
@@ -575,7 +766,7 @@ impl Reactor {
     fn run_timers(&mut self) {
         while let Some((_, token)) = self.handshakes.take_due(self.now) {
             let (index, _) = untoken(token);
-            if self.conn_mut(token).is_some_and(|conn| matches!(conn.stage, Stage::Head(_))) {
+            if self.conn_mut(token).is_some_and(|conn| conn.is_handshaking()) {
                 self.conns[index].socket.end(Ending::Handshake);
                 self.respond(index, &http::timeout());
             }
@@ -584,6 +775,9 @@ impl Reactor {
             if self.conn_mut(token).is_some() {
                 self.remove(untoken(token).0, Ending::Peer);
             }
+        }
+        while let Some((_, token)) = self.pauses.take_due(self.now) {
+            self.resume(token);
         }
         if self.age_at.is_some_and(|at| at <= self.now) {
             let age = self.now - self.shared.started;

@@ -4,30 +4,32 @@
 //! threads do.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener as StdTcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpListener;
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Poll, Waker};
 use rand::RngExt;
 use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Type};
 
+use super::admission::Admission;
 use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use super::handshake::{self, Doors, Porch, Secured, Shaker};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
-use super::reactor::{self, COMMANDS, Command, LISTENER, Reactor, Shared};
+use super::reactor::{self, COMMANDS, Command, Reactor, Shared};
 use super::renewal;
 use super::session::Session;
 use super::writer::{self, BELL, Writer};
 use crate::config::{Config, PeerUrl};
 use crate::dam::batch::Limits;
 use crate::dam::mesh::{Mesh, Router};
+use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Metrics};
 use crate::tls::identity::Identity;
 use crate::tls::reload::Reloader;
@@ -42,6 +44,9 @@ const ACCEPT_BACKLOG: i32 = 4096;
 /// way at most, and waits with it.
 const COMMANDS_MAX: usize = 1024;
 
+/// Between two looks at how far something is.
+const POLL_PAUSE: Duration = Duration::from_millis(10);
+
 /// Beyond the drain, for peers to hang up.
 const STOP_GRACE: Duration = Duration::from_secs(6);
 
@@ -50,6 +55,10 @@ pub struct Relay {
     addresses: Vec<SocketAddr>,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
+    /// As it was last reloaded.
+    config: Mutex<Arc<Config>>,
+    /// Gone when the relay accepts no more.
+    listeners: Mutex<Vec<StdTcpListener>>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
     /// With TLS.
@@ -59,6 +68,13 @@ pub struct Relay {
     /// For what the relay itself has to tell its writers; gone when it is joined.
     outbox: Mutex<Option<Outbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The link to the process that follows this one.
+pub struct Successor {
+    peer: PeerId,
+    /// Where its end is told, which nobody waits for.
+    _events: Receiver<LinkEvent>,
 }
 
 /// The way to a reactor.
@@ -83,21 +99,36 @@ impl Relay {
     /// An address cannot be listened on, the certificate cannot be used, there are no roots for links
     /// that need them, or the process may not have the threads or files it needs.
     pub fn start(config: Config) -> io::Result<Relay> {
+        let listeners = listen_everywhere(&config)?;
+        let relay = Relay::prepare(config, listeners)?;
+        relay.serve()?;
+        Ok(relay)
+    }
+
+    /// Starts a relay that does everything but accept connections from `listeners`, of which there is at least one,
+    /// until it [serves](Self::serve).
+    ///
+    /// # Errors
+    /// The certificate cannot be used, there are no roots for links that need them, or the process may not have the
+    /// threads or files it needs.
+    pub fn prepare(config: Config, listeners: Vec<StdTcpListener>) -> io::Result<Relay> {
         let identity = load_identity(&config)?;
         let roots = load_roots(&config)?;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::default());
         let shared = Arc::new(Shared {
             mesh: Arc::new(Mesh::new(config.dedup_entries_max, random_secret(), rand::random())),
+            admission: Admission::new(&config.admission, Instant::now()),
             started: Instant::now(),
             open: AtomicUsize::new(0),
+            links: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
             config: config.clone(),
         });
         let budget = Budget::new(config.queue_bytes_max);
         let mut starter =
             Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
-        let (addresses, listeners) = listen_everywhere(&config)?;
+        let addresses = addresses(&listeners)?;
         let (porch, lanes) = match &identity {
             Some(_) => {
                 let built = Porch::build(config.tls_threads, config.tls_handshakes_max)?;
@@ -109,8 +140,8 @@ impl Relay {
             starter.start_writer(index)?;
         }
         let mut reactors = Vec::new();
-        for (index, listeners) in listeners.into_iter().enumerate() {
-            reactors.push(starter.start_reactor(index, listeners, porch.clone())?);
+        for index in 0..config.reactors {
+            reactors.push(starter.start_reactor(index, porch.clone())?);
         }
         let mut renewals = None;
         if let (Some(identity), Some(porch)) = (&identity, &porch) {
@@ -128,11 +159,14 @@ impl Relay {
         }
         let Starter { shared, metrics, threads, .. } = starter;
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
+        let (config, listeners) = (Mutex::new(config), Mutex::new(listeners));
         let renewals = Mutex::new(renewals);
         Ok(Relay {
             addresses,
             metrics,
             shared,
+            config,
+            listeners,
             reactors,
             diallers,
             porch,
@@ -140,6 +174,140 @@ impl Relay {
             outbox,
             threads,
         })
+    }
+
+    /// Accepts connections. A listener is shared where there are more reactors, and a reactor has several where there
+    /// are more listeners.
+    ///
+    /// # Errors
+    /// The process may not open more files.
+    pub fn serve(&self) -> io::Result<()> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for (reactor, listener) in self.shares(&listeners)? {
+            let listener = listener.try_clone()?;
+            listener.set_nonblocking(true)?;
+            let is_tls = self.speaks_tls(listener.local_addr()?);
+            reactor.send(Command::Listen(TcpListener::from_std(listener), is_tls));
+        }
+        Ok(())
+    }
+
+    /// Which reactor accepts from which listener: of each address, each has one.
+    fn shares<'a>(
+        &'a self,
+        listeners: &'a [StdTcpListener],
+    ) -> io::Result<Vec<(&'a ReactorHandle, &'a StdTcpListener)>> {
+        let mut shares = Vec::new();
+        for address in &self.addresses {
+            let mut here = Vec::new();
+            for listener in listeners {
+                if listener.local_addr()? == *address {
+                    here.push(listener);
+                }
+            }
+            for index in 0..here.len().max(self.reactors.len()) {
+                let reactor = &self.reactors[index % self.reactors.len()];
+                shares.push((reactor, here[index % here.len()]));
+            }
+        }
+        Ok(shares)
+    }
+
+    /// Whether TLS is spoken at an address. Listeners may come from another process, and only the public address is
+    /// known to be the first.
+    fn speaks_tls(&self, address: SocketAddr) -> bool {
+        match &self.shared.config.tls {
+            Some(tls) => tls.listen.is_none() || address != self.addresses[0],
+            None => false,
+        }
+    }
+
+    /// The listening sockets, for another process to accept from as well.
+    ///
+    /// # Errors
+    /// The process may not open more files.
+    pub fn listeners(&self) -> io::Result<Vec<StdTcpListener>> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().map(StdTcpListener::try_clone).collect()
+    }
+
+    /// What may change while the relay runs is from now on as in `config`.
+    pub fn reload(&self, config: Config) {
+        let config = Arc::new(config);
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        for reactor in &self.reactors {
+            reactor.send(Command::Reload(config.clone()));
+        }
+        self.tell_writers(Outbound::Reload(config));
+    }
+
+    /// Whether every thread of the data path answers within `limit`.
+    pub fn is_alive(&self, limit: Duration) -> bool {
+        let expected = self.reactors.len() + self.shared.config.writers;
+        let (sender, answers) = crossbeam_channel::bounded(expected);
+        let deadline = Instant::now() + limit;
+        for reactor in &self.reactors {
+            reactor.send(Command::Probe(sender.clone()));
+        }
+        self.tell_writers(Outbound::Probe(sender));
+        (0..expected).all(|_| answers.recv_deadline(deadline).is_ok())
+    }
+
+    /// Takes a connection to the process this one follows for a peer. When this returns true it is one, and misses
+    /// nothing that is said from now on.
+    pub fn join_predecessor(&self, stream: TcpStream, limit: Duration) -> bool {
+        self.reactors[0].send(Command::Join(stream));
+        self.is_alive(limit)
+    }
+
+    /// Links to the process that follows this one. When this returns, what is said from now on will reach it. What
+    /// becomes of the link is told to the receiver.
+    ///
+    /// # Errors
+    /// The stream cannot be used.
+    pub fn link_successor(&self, stream: TcpStream) -> io::Result<Successor> {
+        stream.set_nonblocking(true)?;
+        let peer = self.shared.next_peer();
+        self.tell_writers(Outbound::Expect(peer));
+        let (sender, events) = crossbeam_channel::unbounded();
+        let name = format!("successor-{}", stream.peer_addr()?);
+        let link = Arc::new(Link { peer, name, events: sender, pid: Mutex::new(None) });
+        self.reactors[0].send(Command::Adopt(stream, None, Vec::new(), link));
+        Ok(Successor { peer, _events: events })
+    }
+
+    /// The successor did not come about: nothing is kept for it.
+    pub fn forget_successor(&self, successor: &Successor) {
+        self.tell_writers(Outbound::Forget(successor.peer));
+    }
+
+    fn tell_writers(&self, item: Outbound) {
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outbox) = &mut *outbox {
+            outbox.push_to_all(item);
+            outbox.flush();
+        }
+    }
+
+    /// Accepts no more, for another process accepts from the same listeners. Waits for requests that have begun.
+    pub fn hand_over(&self) {
+        self.close_listeners();
+        for reactor in &self.reactors {
+            reactor.send(Command::StopAccepting);
+        }
+        let deadline = Instant::now() + self.config().handshake_timeout;
+        let is_busy = || self.shared.open.load(Ordering::Relaxed) > self.shared.mesh.peers.near();
+        while is_busy() && Instant::now() < deadline {
+            thread::sleep(POLL_PAUSE);
+        }
+    }
+
+    fn close_listeners(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it listens.
@@ -174,7 +342,8 @@ impl Relay {
 
     /// Accepts no more and closes all peers with 1012, spread over the drain time.
     pub fn stop(&self) {
-        let drain_time = self.shared.config.drain_time;
+        let drain_time = self.config().drain_time;
+        self.close_listeners();
         for dialler in &self.diallers {
             // An error says that it has ended.
             let _ended = dialler.send(LinkEvent::Stop);
@@ -187,15 +356,16 @@ impl Relay {
         for reactor in &self.reactors {
             reactor.send(Command::Stop(ends));
         }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(outbox) = &mut *outbox {
-            outbox.push_to_all(Outbound::Drain(drain_time));
-            outbox.flush();
-        }
+        self.tell_writers(Outbound::Drain(drain_time));
     }
 
     /// Waits until a relay that was [stopped](Self::stop) has ended.
     pub fn join(&self) {
+        let deadline = Instant::now() + self.config().drain_time + STOP_GRACE;
+        while self.has_clients() && Instant::now() < deadline {
+            thread::sleep(POLL_PAUSE);
+        }
+        self.tell_writers(Outbound::DrainLinks);
         // Writers end when nobody can send to them any more.
         drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,6 +374,13 @@ impl Relay {
                 std::panic::resume_unwind(panic);
             }
         }
+    }
+}
+
+impl Relay {
+    /// Somebody is connected who is no link.
+    fn has_clients(&self) -> bool {
+        self.shared.open.load(Ordering::Relaxed) > self.shared.links.load(Ordering::Relaxed)
     }
 }
 
@@ -242,15 +419,10 @@ impl Starter {
     fn start_reactor(
         &mut self,
         index: usize,
-        mut listeners: Vec<(TcpListener, bool)>,
         porch: Option<Arc<Porch>>,
     ) -> io::Result<ReactorHandle> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), COMMANDS)?);
-        for (nth, (listener, _)) in listeners.iter_mut().enumerate() {
-            let token = Token(LISTENER.0 - nth);
-            poll.registry().register(listener, token, Interest::READABLE)?;
-        }
         let (sender, commands) = crossbeam_channel::bounded(COMMANDS_MAX);
         let shared = self.shared.clone();
         let limits = Limits {
@@ -260,7 +432,6 @@ impl Starter {
         let reactor = Reactor::new(reactor::Parts {
             poll,
             index,
-            listeners,
             porch,
             commands,
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
@@ -387,23 +558,17 @@ fn load_roots(config: &Config) -> io::Result<Option<Arc<ClientConfig>>> {
     trust::client_config(config.tls_roots.as_deref()).map(Some).map_err(io::Error::other)
 }
 
-/// The listeners of each reactor, and whether they speak TLS.
-type Listeners = Vec<Vec<(TcpListener, bool)>>;
-
-/// All addresses, and for each reactor a listener at each of them.
-fn listen_everywhere(config: &Config) -> io::Result<(Vec<SocketAddr>, Listeners)> {
-    let mut addresses = Vec::new();
-    let mut of_reactors = Listeners::new();
-    of_reactors.resize_with(config.reactors, Vec::new);
-    for (address, is_tls) in config.listeners() {
-        let listeners =
-            listen_all(address, config.reactors).map_err(|error| explain(error, address))?;
-        addresses.push(listeners[0].local_addr()?);
-        for (listener, listeners) in listeners.into_iter().zip(&mut of_reactors) {
-            listeners.push((listener, is_tls));
-        }
+/// Listeners at all addresses, those of the public one first.
+///
+/// # Errors
+/// An address cannot be listened on, and what to do about it.
+pub fn listen_everywhere(config: &Config) -> io::Result<Vec<StdTcpListener>> {
+    let mut listeners = Vec::new();
+    for (address, _) in config.listeners() {
+        let here = listen_all(address, config.reactors);
+        listeners.extend(here.map_err(|error| explain(error, address))?);
     }
-    Ok((addresses, of_reactors))
+    Ok(listeners)
 }
 
 fn explain(error: io::Error, listen: SocketAddr) -> io::Error {
@@ -416,17 +581,29 @@ fn explain(error: io::Error, listen: SocketAddr) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
 }
 
+/// Where they listen, each address once.
+fn addresses(listeners: &[StdTcpListener]) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.local_addr()?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
 /// A listener for each reactor on the same address: the kernel spreads connections over them.
-fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+pub fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<StdTcpListener>> {
     // A shared port would be shared with a relay that runs already: find out alone first.
     if address.port() != 0 {
         drop(listen(address, false)?);
     }
-    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut listeners: Vec<StdTcpListener> = Vec::new();
     while listeners.len() < count {
         // With port 0 the others need the port that the first one got.
-        let address = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
-        listeners.push(TcpListener::from_std(listen(address, true)?.into()));
+        let address = listeners.first().map_or(Ok(address), StdTcpListener::local_addr)?;
+        listeners.push(listen(address, true)?.into());
     }
     Ok(listeners)
 }
