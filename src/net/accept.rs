@@ -15,6 +15,7 @@ use crate::metrics::{Counter, Counters};
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module's head.
+#[derive(Default)]
 pub struct Acceptor {
     /// None before the relay serves and when it stops.
     listeners: Vec<TcpListener>,
@@ -27,7 +28,7 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts nothing yet.
     pub fn new() -> Self {
-        Acceptor { listeners: Vec::new(), at: 0, due: None }
+        Acceptor::default()
     }
 
     /// Accepts from `listener` as well, which `registry` is to watch under `token`.
