@@ -17,6 +17,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
+use crate::tls::identity::PairFiles;
 pub use admission::{Admission, Origin, Token};
 use admission::{AdmissionFlags, Profile};
 use file::File;
@@ -56,6 +57,14 @@ const OPEN_FILES_PER_THREAD: usize = 4;
 pub struct Config {
     /// Where to accept connections; one address.
     pub listen: Vec<SocketAddr>,
+    /// How to speak TLS; `None`: not at all.
+    pub tls: Option<Tls>,
+    /// The roots that `wss://` links are verified against; `None`: the system's.
+    pub tls_roots: Option<PathBuf>,
+    /// Connections that shake hands for TLS at the same time.
+    pub tls_handshakes_max: usize,
+    /// Threads that shake hands for TLS, at least one.
+    pub tls_threads: usize,
     /// Relays to dial, each once.
     pub peers: Vec<PeerUrl>,
     /// Threads that read, at least one.
@@ -104,6 +113,15 @@ pub struct Config {
     pub open_files_max: usize,
 }
 
+/// How the relay speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificate and key.
+    pub files: PairFiles,
+    /// Where, if not at the public address, which is plain then.
+    pub listen: Option<SocketAddr>,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -114,6 +132,16 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// Where connections are accepted, and whether they speak TLS there.
+    pub fn listeners(&self) -> Vec<(SocketAddr, bool)> {
+        let public = self.listen[0];
+        match &self.tls {
+            None => vec![(public, false)],
+            Some(Tls { listen: None, .. }) => vec![(public, true)],
+            Some(Tls { listen: Some(beside), .. }) => vec![(public, false), (*beside, true)],
+        }
+    }
+
     /// Reads the arguments and the environment of this process; prints the fault and exits when one is wrong.
     ///
     /// Raises the limit on open files first, because `connections_max` follows from it.
@@ -160,11 +188,14 @@ impl Config {
     /// What a relay says when it starts; `bound` is where it listens in fact.
     pub fn start_lines(&self, bound: &[SocketAddr]) -> Vec<String> {
         let mut lines = vec![format!("gunmetal {}", env!("CARGO_PKG_VERSION"))];
-        lines.extend(
-            bound
-                .iter()
-                .map(|address| format!("listening on {address}, Gun peers at ws://{address}/gun")),
-        );
+        lines.extend(bound.iter().zip(self.listeners()).map(|(address, (_, is_tls))| {
+            let scheme = if is_tls { "wss" } else { "ws" };
+            format!("listening on {address}, Gun peers at {scheme}://{address}/gun")
+        }));
+        if let Some(Tls { files, .. }) = &self.tls {
+            let (cert, key) = (files.cert.display(), files.key.display());
+            lines.push(format!("TLS: certificate {cert}, key {key}"));
+        }
         lines.push(format!("threads: {} reactors, {} writers", self.reactors, self.writers));
         lines.push(self.limits_line());
         lines.push(self.times_line());
@@ -219,14 +250,16 @@ impl Default for Config {
 const ABOUT: &str = "A relay for Gun.js applications. Gun peers connect to ws://HOST:8765/gun";
 const AFTER_HELP: &str = "\
 Environment: every flag is also a variable, --backlog-bytes-max is GUNMETAL_BACKLOG_BYTES_MAX. \
-PORT and PEERS work as in Gun's own relay. A flag wins over GUNMETAL_..., which wins over PORT and PEERS.
+PORT, PEERS, HTTPS_CERT and HTTPS_KEY work as in Gun's own relay. A flag wins over GUNMETAL_..., which wins \
+over those.
 
 Sizes are bytes, or K, M, G for KiB, MiB, GiB: 512K, 4M. Times may have a fraction: 0.5.
 
 Examples:
   gunmetal                                      on port 8765 of every address
   gunmetal 8080 --peers ws://10.0.0.2:8765/gun  on port 8080, linked to another relay
-  gunmetal --listen 127.0.0.1:8765              behind a proxy on the same machine";
+  gunmetal --listen 127.0.0.1:8765              behind a proxy on the same machine
+  gunmetal 443 --tls-cert a.pem --tls-key k.pem with TLS: wss://HOST/gun";
 
 /// The command line.
 #[derive(Parser, Debug)]
@@ -241,7 +274,7 @@ pub(crate) struct Flags {
     /// Address and port to listen on; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Network", default_value_t = listen_on(PORT_DEFAULT))]
     listen: SocketAddr,
-    /// Relays to link to, comma-separated: ws://HOST:PORT/gun. The path is used as given, so do not forget /gun
+    /// Relays to link to, comma-separated: ws://HOST:PORT/gun, or wss://. The path is used as given, so do not forget /gun
     #[arg(long, value_name = "URL,URL", help_heading = "Network", value_parser = Peers::parse,
           default_value = "", hide_default_value = true)]
     peers: Peers,
@@ -249,6 +282,25 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "COUNT", help_heading = "Network", value_parser = count(1..=10_000_000))]
     connections_max: Option<usize>,
 
+    /// Certificate, and those that lead from it to a root, as a PEM file; the listening port then speaks TLS only
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, as a PEM file
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    tls_key: Option<PathBuf>,
+    /// Address and port for TLS, beside --listen, which stays plain then
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "TLS")]
+    tls_listen: Option<SocketAddr>,
+    /// Roots that wss:// links are verified against, as a PEM file [default: the system's, or SSL_CERT_FILE]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    tls_roots: Option<PathBuf>,
+    /// TLS handshakes at the same time, further connections are refused
+    #[arg(long, value_name = "COUNT", help_heading = "TLS", default_value_t = 4096, value_parser = count(1..=1_000_000))]
+    tls_handshakes_max: usize,
+    /// Threads that make TLS handshakes, at most 64; 0: one for two cores
+    #[arg(long, value_name = "COUNT", help_heading = "TLS", default_value_t = 0,
+          value_parser = count(0..=THREADS_MAX as u64))]
+    tls_threads: usize,
     #[command(flatten)]
     admission: AdmissionFlags,
 
@@ -322,13 +374,25 @@ pub(crate) struct Flags {
 
 impl Flags {
     fn resolve(self) -> Result<Config, String> {
+        let tls = tls(self.tls_cert, self.tls_key, self.tls_listen)?;
+        let tls_threads = match self.tls_threads {
+            0 => threads(0).div_ceil(2),
+            count => count,
+        };
+        let shakers = if tls.is_some() { tls_threads } else { 0 };
         let message_bytes_max = self.message_bytes_max.bytes();
         let (reactors, writers) = (threads(self.reactors), threads(self.writers));
         let open_files_max = open_files_max();
         let spare_files = open_files_max.saturating_sub(
-            OPEN_FILES_RESERVED + OPEN_FILES_PER_THREAD * (reactors + writers) + self.peers.0.len(),
+            OPEN_FILES_RESERVED
+                + OPEN_FILES_PER_THREAD * (reactors + writers + shakers)
+                + self.peers.0.len(),
         );
         Ok(Config {
+            tls,
+            tls_roots: self.tls_roots,
+            tls_handshakes_max: self.tls_handshakes_max,
+            tls_threads,
             listen: vec![self.port.map_or(self.listen, listen_on)],
             peers: self.peers.0,
             reactors,
@@ -357,6 +421,24 @@ impl Flags {
             open_files_max,
         })
     }
+}
+
+/// How to speak TLS: with all that is needed, or not at all.
+fn tls(
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+) -> Result<Option<Tls>, String> {
+    let missing = match (cert, key) {
+        (Some(cert), Some(key)) => return Ok(Some(Tls { files: PairFiles { cert, key }, listen })),
+        (Some(_), None) => "--tls-cert needs the private key as well: --tls-key FILE",
+        (None, Some(_)) => "--tls-key needs the certificate as well: --tls-cert FILE",
+        (None, None) if listen.is_some() => {
+            "--tls-listen needs a certificate: --tls-cert FILE --tls-key FILE"
+        }
+        (None, None) => return Ok(None),
+    };
+    Err(missing.to_owned())
 }
 
 /// Where a setting comes from that no argument gives: the flag without its dashes, and the variable or the line.
@@ -429,6 +511,8 @@ fn environment_value(
     let guns = match id {
         "listen" => "PORT",
         "peers" => "PEERS",
+        "tls_cert" => "HTTPS_CERT",
+        "tls_key" => "HTTPS_KEY",
         _ => return None,
     };
     let mut value = env(guns).filter(|value| !value.is_empty())?;

@@ -18,6 +18,7 @@
 //! | [`ws`] | RFC 6455 and the HTTP upgrade, as bytes in and events out | Gun, sockets |
 //! | [`dam`] | Gun's mesh: messages, their memory, their routes | sockets, clocks, threads |
 //! | [`net`] | all I/O, clocks and threads | what messages mean |
+//! | [`tls`] | certificates, keys and roots | connections, threads |
 //! | [`config`] | settings: flags, environment, file | everything else |
 //! | [`cli`] | what the program was asked to do | how it is done |
 //! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
@@ -64,6 +65,18 @@
 //! - No peer can make the relay dial, run or write anything.
 //! - Everything is bounded, by a limit with a name: see the table in the README.
 //!
+//! # TLS
+//!
+//! A reactor that accepts a connection for TLS passes it to [`net::handshake`], a few threads of
+//! their own, for handshakes cost signatures and must not hold up messages. It comes back through
+//! the reactor's commands as a socket with a [`net::session`]. From there on everything is as
+//! without TLS: the same reactor reads, the same writer writes, and the lock around the state of
+//! rustls is known to that module alone. A plain socket has no session, and takes no lock.
+//!
+//! What a writer gave to a session is written as far as its peer's backlog goes, though the kernel
+//! may not have it yet: at most four records are held back so, and [`net::remote`] treats a socket
+//! that holds some as full. Certificates are [`tls`]'s; [`net::renewal`] has them looked at.
+//!
 //! # Lexicon
 //!
 //! peer: a connected Gun node · conn: its read side · remote: its write side · message: one DAM
@@ -88,6 +101,10 @@
 //! generations that rotate give the same life (9 to 18 s after the last touch) and expire in the
 //! time it takes to empty a table.
 //!
+//! **OpenSSL's way to write**, where the caller keeps the bytes and repeats them until they are
+//! out? A peer that is closed for its backlog gives up frames that were not begun; one that is
+//! encrypted is begun, and only TLS would know.
+//!
 //! **A channel per peer?** A broadcast would be as many pushes as there are peers. It is one push
 //! per writer.
 #![forbid(unsafe_code)]
@@ -101,4 +118,5 @@ pub mod metrics;
 pub mod net;
 pub mod readiness;
 pub mod service;
+pub mod tls;
 pub mod ws;

@@ -55,9 +55,21 @@ counters! {
     HttpAnswered = "http_answered",
     /// Connections that did not finish their request in time.
     HandshakeTimeouts = "handshake_timeouts",
+    /// TLS handshakes that were finished.
+    TlsHandshakes = "tls_handshakes",
+    /// TLS handshakes that failed: garbage, no common version, or a peer that left half-way.
+    TlsHandshakeFailures = "tls_handshake_failures",
+    /// Connections turned away because `--tls-handshakes-max` were shaking hands.
+    RejectedTlsFull = "rejected_tls_full",
+    /// Plain HTTP requests at a port that speaks TLS.
+    PlainOnTls = "plain_on_tls",
+    /// Certificates and keys that took the place of others.
+    TlsReloads = "tls_reloads",
+    /// Certificates and keys that could not be used, so that the old ones stayed.
+    TlsReloadFailures = "tls_reload_failures",
     /// Times accepting paused for want of file descriptors or memory.
     AcceptPauses = "accept_pauses",
-    /// Bytes read from sockets.
+    /// Bytes read from sockets; under TLS of plaintext.
     BytesIn = "bytes_in",
     /// Text frames read.
     FramesIn = "frames_in",
@@ -105,7 +117,7 @@ counters! {
     CopiesOut = "copies_out",
     /// Frames handed to peers' queues: batches, pings, pongs and heartbeats.
     FramesOut = "frames_out",
-    /// Bytes written to sockets.
+    /// Bytes written to sockets; under TLS of plaintext.
     BytesOut = "bytes_out",
     /// Write calls made.
     Writes = "writes",

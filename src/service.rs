@@ -4,7 +4,7 @@
 //!
 //! | signal | what happens |
 //! |---|---|
-//! | SIGHUP | the settings are read again; what can change does |
+//! | SIGHUP | the settings are read again, and the TLS certificate; what can change does |
 //! | SIGUSR2 | a new process of the program takes over ([`upgrade`]) |
 //! | SIGTERM, SIGINT | drain and end; the second one ends at once |
 
@@ -78,7 +78,7 @@ impl Service {
                 relay
             }
         };
-        for line in config.start_lines(&[relay.address()]) {
+        for line in config.start_lines(relay.addresses()) {
             tracing::info!("{line}");
         }
         let (relay, readiness) = (Arc::new(relay), Readiness::default());
@@ -114,6 +114,7 @@ impl Service {
             }
             Ok(new) => self.apply(&new),
         }
+        self.relay.reload_tls();
         notify::ready(self.relay.address());
     }
 
@@ -225,8 +226,7 @@ fn listeners(config: &Config) -> io::Result<Vec<TcpListener>> {
         warn_of_address(first.local_addr()?, config);
         return Ok(listeners);
     }
-    let address = config.listen[0];
-    relay::listen_all(address, config.reactors).map_err(|error| explain(error, address))
+    relay::listen_everywhere(config)
 }
 
 /// A socket that was passed is where it is, whatever is configured.
@@ -235,14 +235,4 @@ fn warn_of_address(address: SocketAddr, config: &Config) {
     if asked.port() != 0 && asked != address {
         tracing::warn!("the listening sockets that were passed are at {address}, not at {asked}");
     }
-}
-
-fn explain(error: io::Error, listen: SocketAddr) -> io::Error {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => ": something else listens there; choose another with --listen",
-        io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; try another",
-        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
-        _ => "",
-    };
-    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
 }

@@ -4,6 +4,8 @@
 
 use std::net::Ipv6Addr;
 
+use rustls::pki_types::ServerName;
+
 /// Outbound peers; each has a thread of its own.
 pub const PEERS_MAX: usize = 99;
 
@@ -14,7 +16,9 @@ pub struct PeerUrl {
     pub name: String,
     /// The host, without the brackets of an IPv6 address.
     pub host: String,
-    /// The port; 80 when the URL names none.
+    /// `wss` or `https`.
+    pub is_tls: bool,
+    /// The port; 80 when the URL names none, 443 for TLS.
     pub port: u16,
     /// What follows the host, at least `/`.
     pub path_and_query: String,
@@ -29,20 +33,26 @@ impl PeerUrl {
             return Err("a URL is printable ASCII, anything else must be encoded".to_owned());
         }
         let (scheme, rest) = url.split_once("://").ok_or("not a URL; write ws://HOST:PORT/gun")?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" | "http" => {}
-            "wss" | "https" => return Err("TLS links are not supported yet".to_owned()),
+        let is_tls = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
             _ => return Err(format!("unknown scheme {scheme}; write ws://HOST:PORT/gun")),
-        }
+        };
+        let port_default = if is_tls { 443 } else { 80 };
         let rest = rest.split('#').next().unwrap_or_default();
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (host, port) = host_and_port(authority)?;
+        let port = port.unwrap_or(port_default);
+        if is_tls && ServerName::try_from(host.as_str()).is_err() {
+            return Err(format!("{host} is no name a certificate can have"));
+        }
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(PeerUrl {
             name: without_tokens(url),
             path_and_query: format!("{slash}{path}"),
-            host_header: host_header(&host, port),
+            host_header: host_header(&host, port, port_default),
             host,
+            is_tls,
             port,
         })
     }
@@ -50,6 +60,7 @@ impl PeerUrl {
     fn same_target(&self, other: &PeerUrl) -> bool {
         self.host.eq_ignore_ascii_case(&other.host)
             && self.port == other.port
+            && self.is_tls == other.is_tls
             && self.path_and_query == other.path_and_query
     }
 }
@@ -89,7 +100,7 @@ pub(super) fn without_tokens(text: &str) -> String {
     shown
 }
 
-fn host_and_port(authority: &str) -> Result<(String, u16), String> {
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
     if authority.contains('@') {
         return Err("a user name in a URL is not supported".to_owned());
     }
@@ -106,17 +117,17 @@ fn host_and_port(authority: &str) -> Result<(String, u16), String> {
         return Err("it names no host".to_owned());
     }
     if port.is_empty() {
-        return Ok((host.to_owned(), 80));
+        return Ok((host.to_owned(), None));
     }
     let number = port
         .strip_prefix(':')
         .and_then(|digits| digits.parse::<u16>().ok())
         .filter(|&port| port > 0);
     let number = number.ok_or_else(|| format!("{port} is not a port from 1 to 65535"))?;
-    Ok((host.to_owned(), number))
+    Ok((host.to_owned(), Some(number)))
 }
 
-fn host_header(host: &str, port: u16) -> String {
+fn host_header(host: &str, port: u16, port_default: u16) -> String {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    if port == 80 { host } else { format!("{host}:{port}") }
+    if port == port_default { host } else { format!("{host}:{port}") }
 }

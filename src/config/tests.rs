@@ -63,7 +63,7 @@ fn every_flag_is_a_variable() {
             "token" => "sample-token",
             "token-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
             "peer-bytes-per-second" => "9M",
-            "listen" => "127.0.0.1:9",
+            "listen" | "tls-listen" => "127.0.0.1:9",
             "peers" => "ws://sample/gun",
             "log" => "debug",
             "log-format" => "json",
@@ -72,9 +72,15 @@ fn every_flag_is_a_variable() {
             count if count.ends_with("-max") => "9999",
             _ => "9",
         };
-        let by_variable = config(&[], &[(&variable, sample)]).unwrap();
-        assert_eq!(by_variable, config(&[&format!("--{flag}={sample}")], &[]).unwrap(), "{flag}");
-        assert_ne!(by_variable, config(&[], &[]).unwrap(), "{flag} changes nothing");
+        // TLS needs both of its files, whichever of them is given another way.
+        let pair = ["--tls-cert=c", "--tls-key=k"];
+        let is_other = |arg: &&str| !arg.starts_with(&format!("--{flag}="));
+        let others: Vec<_> = pair.into_iter().filter(is_other).collect();
+        let by_variable = config(&others, &[(&variable, sample)]).unwrap();
+        let by_flag = format!("--{flag}={sample}");
+        let args: Vec<_> = others.into_iter().chain([&*by_flag]).collect();
+        assert_eq!(by_variable, config(&args, &[]).unwrap(), "{flag}");
+        assert_ne!(by_variable, config(&pair, &[]).unwrap(), "{flag} changes nothing");
     }
 }
 
@@ -99,7 +105,7 @@ fn an_error_names_the_variable_at_fault() {
         fault_of("GUNMETAL_REACTORS", "many").contains("GUNMETAL_REACTORS: invalid value 'many'")
     );
     assert!(fault_of("PORT", "http").contains("environment variable PORT"));
-    assert!(fault_of("PEERS", "wss://a/gun").contains("TLS links are not supported yet"));
+    assert!(fault_of("PEERS", "ftp://a/gun").contains("unknown scheme ftp"));
     assert!(!fault(&["--gap", "x"], &[("GUNMETAL_GAP", "x")]).contains("environment"));
     assert!(
         config(&["--gap", "1"], &[("GUNMETAL_GAP", "x")]).is_ok(),
@@ -151,13 +157,15 @@ fn a_peer_url_is_taken_apart() {
     );
     assert_eq!(parts("HTTP://a.example"), expect("a.example", 80, "/", "a.example"));
     assert_eq!(parts("ws://[::1]:9/gun?a=b#c"), expect("::1", 9, "/gun?a=b", "[::1]:9"));
+    assert_eq!(parts("wss://a.example/gun"), expect("a.example", 443, "/gun", "a.example"));
+    assert_eq!(parts("https://a.example:80/"), expect("a.example", 80, "/", "a.example:80"));
     assert_eq!(parts("ws://10.0.0.1?x"), expect("10.0.0.1", 80, "/?x", "10.0.0.1"));
 }
 
 #[test]
 fn a_wrong_peer_is_named_with_its_fault() {
     for (url, expected) in [
-        ("https://a/gun", "TLS links are not supported yet"),
+        ("wss://a_!/gun", "a_! is no name a certificate can have"),
         ("ftp://a/gun", "unknown scheme ftp"),
         ("a.example:8765", "not a URL"),
         ("ws://", "names no host"),
@@ -231,6 +239,25 @@ fn the_library_default_listens_on_a_free_loopback_port() {
 }
 
 #[test]
+fn tls_needs_both_files_and_is_plain_beside_its_own_address() {
+    let listeners = |args: &[&str], env: &[(&str, &str)]| {
+        let config = config(args, env).unwrap();
+        config.listeners().iter().map(|(at, tls)| format!("{at} {tls}")).collect::<Vec<_>>()
+    };
+    let pair = ["--tls-cert=c", "--tls-key=k"];
+    assert_eq!(listeners(&[], &[]), ["0.0.0.0:8765 false"]);
+    assert_eq!(listeners(&pair, &[]), ["0.0.0.0:8765 true"]);
+    assert_eq!(listeners(&[], &[("HTTPS_CERT", "c"), ("HTTPS_KEY", "k")]), ["0.0.0.0:8765 true"]);
+    assert_eq!(
+        listeners(&[pair[0], pair[1], "--tls-listen=127.0.0.1:9"], &[]),
+        ["0.0.0.0:8765 false", "127.0.0.1:9 true"]
+    );
+    assert!(fault(&["--tls-cert=c"], &[]).contains("--tls-cert needs the private key"));
+    assert!(fault(&[], &[("HTTPS_KEY", "k")]).contains("--tls-key needs the certificate"));
+    assert!(fault(&["--tls-listen=127.0.0.1:9"], &[]).contains("--tls-listen needs a certificate"));
+}
+
+#[test]
 fn a_profile_is_a_set_of_defaults() {
     let of_address = |args: &[&str], env: &[(&str, &str)]| {
         config(args, env).unwrap().admission.address_connections_max.map_or(0, u64::from)
@@ -274,6 +301,6 @@ fn a_token_of_another_relay_is_no_part_of_its_name() {
     let peer = PeerUrl::parse("ws://a/gun?x=1&token=top-secret&y").unwrap();
     assert_eq!(peer.name, "ws://a/gun?x=1&token=hidden&y");
     assert_eq!(peer.path_and_query, "/gun?x=1&token=top-secret&y");
-    let fault = fault(&["--peers=wss://a/gun?token=top-secret"], &[]);
+    let fault = fault(&["--peers=ftp://a/gun?token=top-secret"], &[]);
     assert!(!fault.contains("top-secret"), "{fault}");
 }

@@ -9,17 +9,23 @@
 //! which leaves relays apart for good); only [`LinkEvent::Stop`] and a link to ourselves end the thread.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rand::RngExt;
+use rustls::ClientConfig;
 use tracing::{info, warn};
 use tungstenite::handshake::client::generate_key;
 
+use super::session::Session;
 use crate::config::PeerUrl;
 use crate::ws::upgrade::{HeadLimits, ResponseError, client_request, verify_response};
+use line::Line;
+
+mod line;
 
 /// Gun's pause before a redial; what a link that lived, and a host that just went away, gets.
 const REDIAL_FIRST: Duration = Duration::from_millis(1998);
@@ -42,8 +48,9 @@ const FAILURE_LOG_GAP: Duration = Duration::from_secs(60);
 
 /// What a dialler needs from the relay.
 pub trait LinkSink: Send {
-    /// Takes over an open link: a non-blocking socket, and the bytes that followed the response head.
-    fn opened(&self, socket: TcpStream, early: Vec<u8>);
+    /// Takes over an open link: a non-blocking socket, its TLS if it has any, and the bytes that followed the
+    /// response head.
+    fn opened(&self, socket: TcpStream, session: Option<Box<Session>>, early: Vec<u8>);
 
     /// Whether the relay at the other end is still connected to us through another link.
     fn still_twin(&self) -> bool;
@@ -101,10 +108,15 @@ impl Default for Timing {
     }
 }
 
+/// An open link: its socket, its TLS if it has any, and the bytes that followed the response head.
+type Opened = (TcpStream, Option<Box<Session>>, Vec<u8>);
+
 /// The state of one peer's thread.
 pub struct Dialer<S> {
     /// Whom to dial.
     pub url: PeerUrl,
+    /// What a TLS peer is verified with; `None`: the URL is plain.
+    pub roots: Option<Arc<ClientConfig>>,
     /// Where the relay says what became of the link; a closed channel counts as [`LinkEvent::Stop`].
     pub events: Receiver<LinkEvent>,
     /// Where open links go.
@@ -121,7 +133,7 @@ pub fn run<S: LinkSink>(dialer: Dialer<S>) {
     let mut log = Log::new(&dialer.url);
     while !dialer.stopped_within(Duration::ZERO) {
         let outcome = match dialer.dial() {
-            Ok((socket, early)) => match dialer.hold(socket, early, &mut log) {
+            Ok(link) => match dialer.hold(link, &mut log) {
                 Some(outcome) => outcome,
                 None => return,
             },
@@ -143,7 +155,7 @@ pub fn run<S: LinkSink>(dialer: Dialer<S>) {
 
 impl<S: LinkSink> Dialer<S> {
     /// Resolves the host and tries its addresses in turn; the last failure counts.
-    fn dial(&self) -> Result<(TcpStream, Vec<u8>), DialError> {
+    fn dial(&self) -> Result<Opened, DialError> {
         let addresses = (self.url.host.as_str(), self.url.port)
             .to_socket_addrs()
             .map_err(DialError::Resolve)?;
@@ -163,30 +175,33 @@ impl<S: LinkSink> Dialer<S> {
         Err(failure)
     }
 
-    fn handshake(&self, mut socket: TcpStream) -> Result<(TcpStream, Vec<u8>), DialError> {
+    fn handshake(&self, socket: TcpStream) -> Result<Opened, DialError> {
         let deadline = Instant::now() + self.timing.handshake;
         let key = generate_key();
         socket.set_nodelay(true)?;
-        socket.set_write_timeout(Some(self.timing.handshake))?;
-        socket.write_all(&client_request(&self.url.host_header, &self.url.path_and_query, &key))?;
+        let mut line = match &self.roots {
+            Some(roots) => Line::secure(socket, roots, &self.url.host, deadline)?,
+            None => Line::plain(socket, deadline),
+        };
+        line.say(&client_request(&self.url.host_header, &self.url.path_and_query, &key))?;
         let mut input = Vec::new();
         let early = loop {
-            read_before(deadline, &mut socket, &mut input)?;
+            line.hear(&mut input)?;
             if let Some(head_bytes) =
                 verify_response(&input, &key, &self.limits).map_err(DialError::Refused)?
             {
                 break input.split_off(head_bytes);
             }
         };
-        socket.set_nonblocking(true)?;
-        Ok((socket, early))
+        line.hand_over(early)
     }
 
     /// Hands the link over and waits for its end; `None`: the relay stops.
-    fn hold(&self, socket: TcpStream, early: Vec<u8>, log: &mut Log) -> Option<Outcome> {
+    fn hold(&self, link: Opened, log: &mut Log) -> Option<Outcome> {
+        let (socket, session, early) = link;
         log.opened(&socket);
         let opened_at = Instant::now();
-        self.sink.opened(socket, early);
+        self.sink.opened(socket, session, early);
         let Ok(LinkEvent::Closed { end, reason }) = self.events.recv() else {
             return None;
         };
@@ -225,29 +240,6 @@ impl<S: LinkSink> Dialer<S> {
     }
 }
 
-/// One read, which ends at the deadline at the latest.
-fn read_before(
-    deadline: Instant,
-    socket: &mut TcpStream,
-    input: &mut Vec<u8>,
-) -> Result<(), DialError> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(DialError::TimedOut);
-    }
-    socket.set_read_timeout(Some(left))?;
-    let mut chunk = [0; 4096];
-    match socket.read(&mut chunk) {
-        Ok(0) => Err(DialError::HungUp),
-        Ok(count) => {
-            input.extend_from_slice(&chunk[..count]);
-            Ok(())
-        }
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Why a dial failed, by whose fault.
 #[derive(Debug)]
 enum DialError {
@@ -261,8 +253,16 @@ enum DialError {
     HungUp,
     /// The peer did not finish the handshake in time.
     TimedOut,
+    /// The peer's TLS is not acceptable: its certificate, as a rule.
+    Tls(rustls::Error),
     /// The peer answered, but did not accept the WebSocket.
     Refused(ResponseError),
+}
+
+impl From<rustls::Error> for DialError {
+    fn from(error: rustls::Error) -> DialError {
+        DialError::Tls(error)
+    }
 }
 
 impl From<io::Error> for DialError {
@@ -284,6 +284,7 @@ impl fmt::Display for DialError {
             }
             DialError::HungUp => write!(out, "the peer hung up during the handshake"),
             DialError::TimedOut => write!(out, "the peer did not finish the handshake in time"),
+            DialError::Tls(error) => write!(out, "TLS with the peer failed: {error}"),
             DialError::Refused(error) => write!(out, "{error}"),
         }
     }

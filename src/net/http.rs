@@ -42,6 +42,15 @@ pub struct About {
     pub uptime: Duration,
     /// Open WebSockets.
     pub peers: usize,
+    /// The request came through TLS.
+    pub is_secure: bool,
+}
+
+impl About {
+    /// The scheme by which the client reached us.
+    fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
+    }
 }
 
 /// The answer to a request whose head was read.
@@ -89,6 +98,13 @@ pub fn reject(rejection: Rejection) -> Vec<u8> {
         .into_bytes(true)
 }
 
+/// The answer, in plain, to plain HTTP where TLS is spoken.
+pub fn tls_only() -> Vec<u8> {
+    let text =
+        "gunmetal: this port speaks TLS. Use https:// or wss:// instead of http:// or ws://.\n";
+    Response::text("400 Bad Request", text).into_bytes(true)
+}
+
 /// The answer when a request head took too long.
 pub fn timeout() -> Vec<u8> {
     let text = "gunmetal: the request took too long to arrive.\n";
@@ -99,11 +115,11 @@ fn plain(request: &Request, about: &About) -> (Response, &'static str) {
     match (request.method, &*request.path) {
         (Method::Options, _) => (preflight(), "options"),
         (Method::Other, _) => (method_not_allowed(), "bad_method"),
-        (_, GUN_PATH) => (upgrade_required(request), "upgrade_required"),
+        (_, GUN_PATH) => (upgrade_required(request, about), "upgrade_required"),
         (_, "/") if request.accepts_json => (summary(request, about), "summary"),
         (_, "/") => (page(request, about), "page"),
         (_, "/healthz") => (Response::text("200 OK", "ok\n"), "health"),
-        _ => (not_found(request), "not_found"),
+        _ => (not_found(request, about), "not_found"),
     }
 }
 
@@ -120,10 +136,10 @@ fn upgrade_elsewhere() -> Response {
     Response::text("404 Not Found", text)
 }
 
-fn upgrade_required(request: &Request) -> Response {
-    let host = shown_host(request);
+fn upgrade_required(request: &Request, about: &About) -> Response {
+    let (scheme, host) = (about.scheme(), shown_host(request));
     let text = format!(
-        "gunmetal: this address is for WebSockets. In your app: Gun(['http://{host}/gun'])\n\
+        "gunmetal: this address is for WebSockets. In your app: Gun(['{scheme}://{host}/gun'])\n\
          If you did ask for a WebSocket, a proxy in between removed the Upgrade header.\n"
     );
     Response::text("426 Upgrade Required", text)
@@ -142,10 +158,10 @@ fn method_not_allowed() -> Response {
     Response::text("405 Method Not Allowed", text).with("Allow: GET, HEAD, OPTIONS\r\n")
 }
 
-fn not_found(request: &Request) -> Response {
-    let host = shown_host(request);
+fn not_found(request: &Request, about: &About) -> Response {
+    let (scheme, host) = (about.scheme(), shown_host(request));
     let text = format!(
-        "gunmetal: nothing here. This is a relay for Gun: Gun(['http://{host}/gun'])\n\
+        "gunmetal: nothing here. This is a relay for Gun: Gun(['{scheme}://{host}/gun'])\n\
          It serves no files; gun.js comes with the npm package \"gun\".\n"
     );
     Response::text("404 Not Found", text)
@@ -154,9 +170,10 @@ fn not_found(request: &Request) -> Response {
 fn summary(request: &Request, about: &About) -> Response {
     // Neither a version nor a validated host has characters that JSON escapes.
     let body = format!(
-        "{{\"name\":\"gunmetal\",\"version\":\"{}\",\"connect\":\"http://{}/gun\",\
+        "{{\"name\":\"gunmetal\",\"version\":\"{}\",\"connect\":\"{}://{}/gun\",\
          \"peers\":{},\"uptime_seconds\":{}}}\n",
         about.version,
+        about.scheme(),
         shown_host(request),
         about.peers,
         about.uptime.as_secs(),
@@ -167,6 +184,8 @@ fn summary(request: &Request, about: &About) -> Response {
 
 fn page(request: &Request, about: &About) -> Response {
     let body = PAGE
+        .replace("{http}", about.scheme())
+        .replace("{ws}", if about.is_secure { "wss" } else { "ws" })
         .replace("{host}", &escape_html(shown_host(request)))
         .replace("{version}", &escape_html(about.version))
         .replace("{peers}", &about.peers.to_string())
@@ -308,10 +327,10 @@ b { color: var(--go) }
 <p class="soft">A relay for <a href="https://gun.eco">Gun</a> applications. It passes messages between
 peers, and keeps none.</p>
 <h2>Connect your app</h2>
-<pre>const gun = Gun(['http://{host}/gun'])</pre>
+<pre>const gun = Gun(['{http}://{host}/gun'])</pre>
 <p>Everyone connected to this relay can then share data.</p>
 <h2>Or another relay</h2>
-<pre>ws://{host}/gun</pre>
+<pre>{ws}://{host}/gun</pre>
 <p class="soft">This page is a plain answer to your browser. Gun itself talks to <code>/gun</code> over a
 WebSocket.</p>
 <footer><b>&#9679;</b> running for {uptime} &middot; peers: {peers} &middot; version {version}</footer>

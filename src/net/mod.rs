@@ -3,10 +3,12 @@
 //! - [`relay`] starts and stops everything.
 //! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
 //!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
+//!   [`handshake`]: threads that shake hands for TLS.
 //! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
-//! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share. [`timers`].
+//! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share, and [`session`]
+//!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
 
 pub mod accept;
 pub mod admission;
@@ -14,12 +16,15 @@ pub mod bell;
 pub mod coalesce;
 pub mod conn;
 pub mod dial;
+pub mod handshake;
 pub mod hear;
 pub mod http;
 pub mod queue;
 pub mod reactor;
 pub mod relay;
 pub mod remote;
+pub mod renewal;
+pub mod session;
 pub mod socket;
 pub mod timers;
 pub mod writer;

@@ -28,12 +28,15 @@ use slab::Slab;
 
 use super::accept::Acceptor;
 use super::admission::allowance::Allowance;
+use super::admission::crowd::Pass;
 use super::admission::{Admission, RefusalLog, Rejection, proxy};
 use super::conn::{Conn, Hearing, Link, Stage};
+use super::handshake::{Newcomer, Porch, Secured};
 use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
 use super::queue::{Outbound, Outbox};
-use super::socket::{Ending, Socket};
+use super::session::Session;
+use super::socket::{Ending, Received, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::dedup::GENERATION_MS;
@@ -46,8 +49,10 @@ use crate::ws::upgrade::{self, HeadLimits};
 
 /// The token of commands from other threads.
 pub const COMMANDS: Token = Token(usize::MAX);
-/// The token of the listener.
+/// The token of plain listeners.
 pub const LISTENER: Token = Token(usize::MAX - 1);
+/// The token of listeners where TLS is spoken.
+pub const TLS_LISTENER: Token = Token(usize::MAX - 2);
 
 /// Bytes read at once; the buffer is the thread's, not the connection's.
 const READ_BYTES: usize = 64 * 1024;
@@ -69,9 +74,11 @@ const AGEING_INTERVAL: Duration = Duration::from_millis(GENERATION_MS);
 /// Something other threads want of a reactor.
 pub enum Command {
     /// Serve this connection to a configured peer. The bytes followed its upgrade response.
-    Adopt(StdTcpStream, Vec<u8>, Arc<Link>),
-    /// Accept from this listener too.
-    Listen(TcpListener),
+    Adopt(StdTcpStream, Option<Box<Session>>, Vec<u8>, Arc<Link>),
+    /// Serve this connection, which counts as open already.
+    Welcome(Secured),
+    /// Accept from this listener too; whether TLS is spoken there.
+    Listen(TcpListener, bool),
     /// Serve this connection as a peer that needs no request: the process that this one follows.
     Join(StdTcpStream),
     /// What may change while the relay runs is from now on as here.
@@ -114,6 +121,10 @@ impl Shared {
 pub struct Parts {
     /// Watches the sockets.
     pub poll: Poll,
+    /// Which of the reactors this is.
+    pub index: usize,
+    /// Where TLS handshakes are made, if any are.
+    pub porch: Option<Arc<Porch>>,
     /// What other threads want.
     pub commands: Receiver<Command>,
     /// What all reactors share.
@@ -134,7 +145,10 @@ pub struct Reactor {
     /// Limits and times in force.
     config: Arc<Config>,
     poll: Poll,
+    index: usize,
     acceptor: Acceptor,
+    tls_acceptor: Acceptor,
+    porch: Option<Arc<Porch>>,
     commands: Receiver<Command>,
     router: Router,
     outbox: Outbox,
@@ -161,7 +175,10 @@ impl Reactor {
             config: parts.shared.config.clone(),
             shared: parts.shared,
             poll: parts.poll,
+            index: parts.index,
             acceptor: Acceptor::default(),
+            tls_acceptor: Acceptor::default(),
+            porch: parts.porch,
             commands: parts.commands,
             router: parts.router,
             outbox: parts.outbox,
@@ -205,6 +222,7 @@ impl Reactor {
             self.lingering.next_due(),
             self.pauses.next_due(),
             self.acceptor.due(),
+            self.tls_acceptor.due(),
             self.age_at,
             self.ends,
         ];
@@ -225,6 +243,7 @@ impl Reactor {
             match event.token() {
                 COMMANDS => {}
                 LISTENER => self.acceptor.notice(self.now),
+                TLS_LISTENER => self.tls_acceptor.notice(self.now),
                 token => {
                     let is_hung_up = event.is_read_closed() || event.is_error();
                     let is_gone = event.is_write_closed() || event.is_error();
@@ -244,20 +263,18 @@ impl Reactor {
     fn take_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Adopt(stream, early, link) => self.adopt(stream, early, link),
-                Command::Listen(listener) => {
-                    if let Err(error) = self.acceptor.add(listener, self.poll.registry(), LISTENER)
-                    {
-                        tracing::error!(%error, "a listening socket cannot be watched");
-                    }
+                Command::Adopt(stream, session, early, link) => {
+                    self.adopt(stream, session, early, link);
                 }
+                Command::Welcome(secured) => self.welcome_secured(secured),
+                Command::Listen(listener, is_tls) => self.listen(listener, is_tls),
                 Command::Join(stream) => self.join_at_once(stream),
                 Command::Reload(config) => self.config = config,
                 Command::Probe(alive) => {
                     // There is room for all the answers; who asked may have given up.
                     let _answered = alive.try_send(());
                 }
-                Command::StopAccepting => self.acceptor.stop(self.poll.registry()),
+                Command::StopAccepting => self.stop_accepting(),
                 Command::Stop(ends) => self.stop(ends),
             }
         }
@@ -265,7 +282,7 @@ impl Reactor {
 
     fn stop(&mut self, ends: Instant) {
         self.ends = Some(ends);
-        self.acceptor.stop(self.poll.registry());
+        self.stop_accepting();
         let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
         let others: Vec<_> = others.map(|(index, _)| index).collect();
         for index in others {
@@ -279,29 +296,94 @@ impl Reactor {
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             match self.acceptor.accept(self.now, &self.counters) {
                 Some((stream, address)) => self.welcome(stream, address),
-                None => return,
+                None => break,
+            }
+        }
+        for _ in 0..ACCEPTS_PER_TURN_MAX {
+            match self.tls_acceptor.accept(self.now, &self.counters) {
+                Some((stream, address)) => self.secure(stream, address),
+                None => break,
             }
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
+    fn listen(&mut self, listener: TcpListener, is_tls: bool) {
+        let (acceptor, token) = match is_tls {
+            true => (&mut self.tls_acceptor, TLS_LISTENER),
+            false => (&mut self.acceptor, LISTENER),
+        };
+        if let Err(error) = acceptor.add(listener, self.poll.registry(), token) {
+            tracing::error!(%error, "a listening socket cannot be watched");
+        }
+    }
+
+    fn stop_accepting(&mut self) {
+        self.acceptor.stop(self.poll.registry());
+        self.tls_acceptor.stop(self.poll.registry());
+    }
+
+    /// Has a TLS handshake made. The connection comes back with [`Command::Welcome`]. One that is
+    /// turned away just ends: nothing can be said to it in plain.
+    fn secure(&mut self, stream: TcpStream, sender: SocketAddr) {
+        let Some(porch) = self.porch.clone() else { return };
+        let pass = match self.admit(sender) {
+            Ok(pass) => pass,
+            Err(rejection) => return self.note_refusal(rejection, sender),
+        };
+        let expects_header = self.shared.admission.expects_proxy_header(sender);
+        let reactor = self.index;
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        if !porch.admit(Newcomer { stream, sender, expects_header, pass, reactor }) {
+            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+            self.counters.count(Counter::RejectedTlsFull);
+        }
+    }
+
+    fn welcome_secured(&mut self, secured: Secured) {
+        let Secured { stream, sender, client, pass, session, mut early, since } = secured;
+        // It was counted when it was accepted; `insert` counts it again.
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        if self.ends.is_some() {
+            return;
+        }
+        let stage = Stage::Head(Vec::new());
+        let Some(token) = self.insert(stream, sender, Some(session), stage, None) else { return };
+        let (index, _) = untoken(token);
+        self.conns[index].since = since;
+        self.conns[index].pass = pass;
+        self.handshakes.set(self.now, self.config.handshake_timeout, token);
+        if let Some(client) = client
+            && let Err(rejection) = self.name(index, client)
+        {
+            return self.reject(index, rejection);
+        }
+        if !early.is_empty() {
+            self.hear(index, &mut early);
+        }
+    }
+
+    /// Whether a connection may come in, as far as that is known before it says anything.
+    fn admit(&self, sender: SocketAddr) -> Result<Option<Pass>, Rejection> {
         if self.shared.open.load(Ordering::Relaxed) >= self.config.connections_max {
-            return self.turn_away(&stream, sender, Rejection::Full);
+            return Err(Rejection::Full);
         }
         let admission = &self.shared.admission;
-        let stage = match admission.expects_proxy_header(sender) {
-            true => Stage::Proxy(Vec::new()),
-            false => Stage::Head(Vec::new()),
-        };
-        let pass = match admission.speaks_for_another(sender) {
+        match admission.speaks_for_another(sender) {
             true => Ok(None),
             false => admission.enter(sender, self.now),
-        };
-        let pass = match pass {
+        }
+    }
+
+    fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
+        let pass = match self.admit(sender) {
             Ok(pass) => pass,
             Err(rejection) => return self.turn_away(&stream, sender, rejection),
         };
-        if let Some(token) = self.insert(stream, sender, stage, None) {
+        let stage = match self.shared.admission.expects_proxy_header(sender) {
+            true => Stage::Proxy(Vec::new()),
+            false => Stage::Head(Vec::new()),
+        };
+        if let Some(token) = self.insert(stream, sender, None, stage, None) {
             self.conns[untoken(token).0].pass = pass;
             self.handshakes.set(self.now, self.config.handshake_timeout, token);
         }
@@ -325,6 +407,7 @@ impl Reactor {
         &mut self,
         stream: TcpStream,
         address: SocketAddr,
+        session: Option<Box<Session>>,
         stage: Stage,
         link: Option<Arc<Link>>,
     ) -> Option<Token> {
@@ -334,7 +417,7 @@ impl Reactor {
         // Without this, small frames wait for the other end's delayed acknowledgements.
         let _slower = stream.set_nodelay(true);
         let socket = match Socket::watched(stream, address, self.poll.registry(), token) {
-            Ok(socket) => Arc::new(socket),
+            Ok(socket) => Arc::new(socket.with_session(session)),
             Err(error) => {
                 tracing::warn!(%error, "a connection cannot be watched; it is closed");
                 return None;
@@ -357,7 +440,13 @@ impl Reactor {
         Some(token)
     }
 
-    fn adopt(&mut self, stream: StdTcpStream, mut early: Vec<u8>, link: Arc<Link>) {
+    fn adopt(
+        &mut self,
+        stream: StdTcpStream,
+        session: Option<Box<Session>>,
+        mut early: Vec<u8>,
+        link: Arc<Link>,
+    ) {
         let Ok(address) = stream.peer_addr() else {
             return link.report(Ending::Peer, &self.shared.mesh.peers);
         };
@@ -376,8 +465,8 @@ impl Reactor {
         });
         let seat = hearing.peer.seat;
         let stream = TcpStream::from_std(stream);
-        let Some(token) = self.insert(stream, address, Stage::Open(hearing), Some(link.clone()))
-        else {
+        let stage = Stage::Open(hearing);
+        let Some(token) = self.insert(stream, address, session, stage, Some(link.clone())) else {
             self.shared.mesh.peers.leave(seat);
             return link.report(Ending::Broken, &self.shared.mesh.peers);
         };
@@ -407,15 +496,15 @@ impl Reactor {
         let mut buffer = std::mem::take(&mut self.buffer);
         let read = self.conns[index].socket.read(&mut buffer);
         let again = match read {
-            Ok(0) => {
+            Ok(Received::End) => {
                 self.remove(index, Ending::Peer);
                 false
             }
-            Ok(count) => {
+            Ok(Received::Bytes { count, has_more }) => {
                 self.conns[index].bytes_in += count as u64;
                 self.counters.add(Counter::BytesIn, count as u64);
                 self.hear(index, &mut buffer[..count]);
-                count == buffer.len()
+                has_more
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.conns[index].is_hung_up = false;
@@ -506,14 +595,20 @@ impl Reactor {
         };
         self.conns[index].stage = Stage::Head(Vec::new());
         let client = header.client.unwrap_or(self.conns[index].socket.address);
-        // A proxy behind this one has still to tell for whom it speaks.
-        let is_last = !self.shared.admission.speaks_for_another(client);
-        if !is_last {
-            self.conns[index].name_client(client);
-        } else if let Err(rejection) = self.enter(index, client) {
+        if let Err(rejection) = self.name(index, client) {
             return self.reject(index, rejection);
         }
         self.hear(index, &mut input[header.bytes..]);
+    }
+
+    /// A proxy says that the connection is of `client`.
+    fn name(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
+        // A proxy behind this one has still to tell for whom it speaks.
+        if self.shared.admission.speaks_for_another(client) {
+            self.conns[index].name_client(client);
+            return Ok(());
+        }
+        self.enter(index, client)
     }
 
     /// The connection turns out to be of `client`.
@@ -555,6 +650,7 @@ impl Reactor {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.now - self.shared.started,
             peers: self.shared.mesh.peers.near(),
+            is_secure: self.conns[index].socket.is_secure(),
         };
         match http::answer(&request, &about) {
             Answer::Upgrade(response) => {
@@ -597,7 +693,8 @@ impl Reactor {
     fn join_at_once(&mut self, stream: StdTcpStream) {
         let Ok(address) = stream.peer_addr() else { return };
         let stream = TcpStream::from_std(stream);
-        let Some(token) = self.insert(stream, address, Stage::Head(Vec::new()), None) else {
+        let stage = Stage::Head(Vec::new());
+        let Some(token) = self.insert(stream, address, None, stage, None) else {
             return;
         };
         let (index, _) = untoken(token);

@@ -14,26 +14,34 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use rand::RngExt;
+use rustls::ClientConfig;
 use socket2::{Domain, Protocol, Type};
 
 use super::admission::Admission;
 use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
+use super::handshake::{self, Doors, Porch, Secured, Shaker};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, Reactor, Shared};
+use super::renewal;
+use super::session::Session;
 use super::writer::{self, BELL, Writer};
 use crate::config::{Config, PeerUrl};
 use crate::dam::batch::Limits;
 use crate::dam::mesh::{Mesh, Router};
 use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Metrics};
+use crate::tls::identity::Identity;
+use crate::tls::reload::Reloader;
+use crate::tls::trust;
 use crate::ws::upgrade::HeadLimits;
 
 /// Connections the kernel holds until they are accepted. It has a limit of its own as well
 /// (`net.core.somaxconn`).
 const ACCEPT_BACKLOG: i32 = 4096;
 
-/// Commands that may wait for a reactor. Each dialler has one on its way at most.
+/// Commands that may wait for a reactor. Each dialler and each thread that shakes hands has one on its
+/// way at most, and waits with it.
 const COMMANDS_MAX: usize = 1024;
 
 /// Between two looks at how far something is.
@@ -44,7 +52,7 @@ const STOP_GRACE: Duration = Duration::from_secs(6);
 
 /// A relay that runs.
 pub struct Relay {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     /// As it was last reloaded.
@@ -53,6 +61,10 @@ pub struct Relay {
     listeners: Mutex<Vec<StdTcpListener>>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
+    /// With TLS.
+    porch: Option<Arc<Porch>>,
+    /// With TLS, until the relay stops: asks for the certificate to be read anew.
+    renewals: Mutex<Option<Sender<()>>>,
     /// For what the relay itself has to tell its writers; gone when it is joined.
     outbox: Mutex<Option<Outbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -84,10 +96,10 @@ impl Relay {
     /// Starts a relay. It serves until [`stop`](Self::stop).
     ///
     /// # Errors
-    /// The address cannot be listened on, or the process may not have the threads or files it
-    /// needs.
+    /// An address cannot be listened on, the certificate cannot be used, there are no roots for links
+    /// that need them, or the process may not have the threads or files it needs.
     pub fn start(config: Config) -> io::Result<Relay> {
-        let listeners = listen_all(config.listen[0], config.reactors)?;
+        let listeners = listen_everywhere(&config)?;
         let relay = Relay::prepare(config, listeners)?;
         relay.serve()?;
         Ok(relay)
@@ -97,8 +109,11 @@ impl Relay {
     /// until it [serves](Self::serve).
     ///
     /// # Errors
-    /// The process may not have the threads or files it needs.
+    /// The certificate cannot be used, there are no roots for links that need them, or the process may not have the
+    /// threads or files it needs.
     pub fn prepare(config: Config, listeners: Vec<StdTcpListener>) -> io::Result<Relay> {
+        let identity = load_identity(&config)?;
+        let roots = load_roots(&config)?;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::default());
         let shared = Arc::new(Shared {
@@ -113,31 +128,49 @@ impl Relay {
         let budget = Budget::new(config.queue_bytes_max);
         let mut starter =
             Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
-        let address = listeners[0].local_addr()?;
+        let addresses = addresses(&listeners)?;
+        let (porch, lanes) = match &identity {
+            Some(_) => {
+                let built = Porch::build(config.tls_threads, config.tls_handshakes_max)?;
+                (Some(built.0), built.1)
+            }
+            None => (None, Vec::new()),
+        };
         for index in 0..config.writers {
             starter.start_writer(index)?;
         }
         let mut reactors = Vec::new();
         for index in 0..config.reactors {
-            reactors.push(starter.start_reactor(index)?);
+            reactors.push(starter.start_reactor(index, porch.clone())?);
+        }
+        let mut renewals = None;
+        if let (Some(identity), Some(porch)) = (&identity, &porch) {
+            for (index, lane) in lanes.into_iter().enumerate() {
+                starter.start_shaker(index, lane, porch, identity, &reactors)?;
+            }
+            renewals = Some(starter.start_renewal(identity)?);
         }
         let mut outbox = starter.outbox();
         let mut diallers = Vec::new();
         for (index, url) in config.peers.iter().enumerate() {
             let reactor = reactors[index % reactors.len()].clone();
-            diallers.push(starter.start_dialler(url, reactor, &mut outbox)?);
+            let roots = roots.clone().filter(|_| url.is_tls);
+            diallers.push(starter.start_dialler(url, roots, reactor, &mut outbox)?);
         }
         let Starter { shared, metrics, threads, .. } = starter;
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
         let (config, listeners) = (Mutex::new(config), Mutex::new(listeners));
+        let renewals = Mutex::new(renewals);
         Ok(Relay {
-            address,
+            addresses,
             metrics,
             shared,
             config,
             listeners,
             reactors,
             diallers,
+            porch,
+            renewals,
             outbox,
             threads,
         })
@@ -150,13 +183,43 @@ impl Relay {
     /// The process may not open more files.
     pub fn serve(&self) -> io::Result<()> {
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        for index in 0..listeners.len().max(self.reactors.len()) {
-            let listener = listeners[index % listeners.len()].try_clone()?;
+        for (reactor, listener) in self.shares(&listeners)? {
+            let listener = listener.try_clone()?;
             listener.set_nonblocking(true)?;
-            let reactor = &self.reactors[index % self.reactors.len()];
-            reactor.send(Command::Listen(TcpListener::from_std(listener)));
+            let is_tls = self.speaks_tls(listener.local_addr()?);
+            reactor.send(Command::Listen(TcpListener::from_std(listener), is_tls));
         }
         Ok(())
+    }
+
+    /// Which reactor accepts from which listener: of each address, each has one.
+    fn shares<'a>(
+        &'a self,
+        listeners: &'a [StdTcpListener],
+    ) -> io::Result<Vec<(&'a ReactorHandle, &'a StdTcpListener)>> {
+        let mut shares = Vec::new();
+        for address in &self.addresses {
+            let mut here = Vec::new();
+            for listener in listeners {
+                if listener.local_addr()? == *address {
+                    here.push(listener);
+                }
+            }
+            for index in 0..here.len().max(self.reactors.len()) {
+                let reactor = &self.reactors[index % self.reactors.len()];
+                shares.push((reactor, here[index % here.len()]));
+            }
+        }
+        Ok(shares)
+    }
+
+    /// Whether TLS is spoken at an address. Listeners may come from another process, and only the public address is
+    /// known to be the first.
+    fn speaks_tls(&self, address: SocketAddr) -> bool {
+        match &self.shared.config.tls {
+            Some(tls) => tls.listen.is_none() || address != self.addresses[0],
+            None => false,
+        }
     }
 
     /// The listening sockets, for another process to accept from as well.
@@ -209,7 +272,7 @@ impl Relay {
         let (sender, events) = crossbeam_channel::unbounded();
         let name = format!("successor-{}", stream.peer_addr()?);
         let link = Arc::new(Link { peer, name, events: sender, pid: Mutex::new(None) });
-        self.reactors[0].send(Command::Adopt(stream, Vec::new(), link));
+        self.reactors[0].send(Command::Adopt(stream, None, Vec::new(), link));
         Ok(Successor { peer, _events: events })
     }
 
@@ -249,7 +312,22 @@ impl Relay {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Everywhere it listens, in the order of [`Config::listeners`].
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Reads the TLS certificate and key anew, soon and in another thread. Says whether there are any.
+    pub fn reload_tls(&self) -> bool {
+        let renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(renewals) = &*renewals {
+            // An error says that a request waits already, which is as good.
+            let _as_good = renewals.try_send(());
+        }
+        renewals.is_some()
     }
 
     /// How often something has happened so far.
@@ -269,6 +347,10 @@ impl Relay {
         for dialler in &self.diallers {
             // An error says that it has ended.
             let _ended = dialler.send(LinkEvent::Stop);
+        }
+        drop(self.renewals.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(porch) = &self.porch {
+            porch.close();
         }
         let ends = Instant::now() + drain_time + STOP_GRACE;
         for reactor in &self.reactors {
@@ -334,7 +416,11 @@ impl Starter {
         self.spawn(format!("writer-{index}"), move || writer.run())
     }
 
-    fn start_reactor(&mut self, index: usize) -> io::Result<ReactorHandle> {
+    fn start_reactor(
+        &mut self,
+        index: usize,
+        porch: Option<Arc<Porch>>,
+    ) -> io::Result<ReactorHandle> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), COMMANDS)?);
         let (sender, commands) = crossbeam_channel::bounded(COMMANDS_MAX);
@@ -345,6 +431,8 @@ impl Starter {
         };
         let reactor = Reactor::new(reactor::Parts {
             poll,
+            index,
+            porch,
             commands,
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
             outbox: self.outbox(),
@@ -356,9 +444,38 @@ impl Starter {
         Ok(ReactorHandle { commands: sender, waker })
     }
 
+    fn start_shaker(
+        &mut self,
+        index: usize,
+        lane: handshake::Lane,
+        porch: &Arc<Porch>,
+        identity: &Arc<Identity>,
+        reactors: &[ReactorHandle],
+    ) -> io::Result<()> {
+        let shaker = Shaker::new(handshake::Parts {
+            lane,
+            porch: porch.clone(),
+            identity: identity.clone(),
+            doors: ReactorDoors { reactors: reactors.to_vec(), shared: self.shared.clone() },
+            timeout: self.shared.config.handshake_timeout,
+            counters: self.metrics.for_thread(),
+        });
+        self.spawn(format!("tls-{index}"), move || shaker.run())
+    }
+
+    /// It is not waited for when the relay stops: it holds nothing.
+    fn start_renewal(&self, identity: &Arc<Identity>) -> io::Result<Sender<()>> {
+        let (sender, requests) = crossbeam_channel::bounded(1);
+        let (reloader, counters) = (Reloader::new(identity.clone()), self.metrics.for_thread());
+        let run = move || renewal::run(reloader, requests, counters);
+        thread::Builder::new().name("tls-renewal".to_owned()).spawn(run)?;
+        Ok(sender)
+    }
+
     fn start_dialler(
         &self,
         url: &PeerUrl,
+        roots: Option<Arc<ClientConfig>>,
         reactor: ReactorHandle,
         outbox: &mut Outbox,
     ) -> io::Result<Sender<LinkEvent>> {
@@ -376,6 +493,7 @@ impl Starter {
         });
         let dialler = Dialer {
             url: url.clone(),
+            roots,
             events,
             sink: Sink { link, reactor, shared: self.shared.clone() },
             limits: HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() },
@@ -400,13 +518,79 @@ struct Sink {
 }
 
 impl LinkSink for Sink {
-    fn opened(&self, socket: TcpStream, early: Vec<u8>) {
-        self.reactor.send(Command::Adopt(socket, early, self.link.clone()));
+    fn opened(&self, socket: TcpStream, session: Option<Box<Session>>, early: Vec<u8>) {
+        self.reactor.send(Command::Adopt(socket, session, early, self.link.clone()));
     }
 
     fn still_twin(&self) -> bool {
         self.link.has_twin(&self.shared.mesh.peers)
     }
+}
+
+/// Where connections go after their TLS handshake.
+struct ReactorDoors {
+    reactors: Vec<ReactorHandle>,
+    shared: Arc<Shared>,
+}
+
+impl Doors for ReactorDoors {
+    fn enter(&self, reactor: usize, secured: Secured) {
+        self.reactors[reactor].send(Command::Welcome(secured));
+    }
+
+    fn lost(&self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Who the relay is, if it speaks TLS.
+fn load_identity(config: &Config) -> io::Result<Option<Arc<Identity>>> {
+    let Some(tls) = &config.tls else { return Ok(None) };
+    let identity = Identity::load(tls.files.clone()).map_err(io::Error::other)?;
+    Ok(Some(Arc::new(identity)))
+}
+
+/// Whom links trust, if one of them needs it.
+fn load_roots(config: &Config) -> io::Result<Option<Arc<ClientConfig>>> {
+    if !config.peers.iter().any(|peer| peer.is_tls) {
+        return Ok(None);
+    }
+    trust::client_config(config.tls_roots.as_deref()).map(Some).map_err(io::Error::other)
+}
+
+/// Listeners at all addresses, those of the public one first.
+///
+/// # Errors
+/// An address cannot be listened on, and what to do about it.
+pub fn listen_everywhere(config: &Config) -> io::Result<Vec<StdTcpListener>> {
+    let mut listeners = Vec::new();
+    for (address, _) in config.listeners() {
+        let here = listen_all(address, config.reactors);
+        listeners.extend(here.map_err(|error| explain(error, address))?);
+    }
+    Ok(listeners)
+}
+
+fn explain(error: io::Error, listen: SocketAddr) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => ": something else listens there; choose another with --listen",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; try another",
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
+}
+
+/// Where they listen, each address once.
+fn addresses(listeners: &[StdTcpListener]) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.local_addr()?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }
 
 /// A listener for each reactor on the same address: the kernel spreads connections over them.

@@ -8,7 +8,8 @@
 //!   anything else is, a close frame included.
 //! - The backlog behind the frame being written is at most `backlog_bytes_max`.
 //! - While something waits, a writability event is due (the socket was found full), or there is
-//!   no socket (a link that is down).
+//!   no socket (a link that is down). The ciphertext that a TLS session holds back waits as well.
+//!   It is bounded there and no part of the backlog.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -21,7 +22,7 @@ use mio::{Interest, Registry, Token};
 use smallvec::SmallVec;
 use std::os::fd::AsRawFd;
 
-use super::socket::{Ending, Socket};
+use super::socket::{Ending, Socket, Written};
 use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
@@ -89,6 +90,8 @@ pub struct Remote {
     is_mid_frame: bool,
     /// The writer's poll knows the socket.
     is_watched: bool,
+    /// The socket took bytes that the kernel has not yet.
+    is_held: bool,
     /// When the kernel last took something, or the socket was found full since.
     stuck_since: Option<Instant>,
 }
@@ -106,6 +109,7 @@ impl Remote {
             backlog_bytes: 0,
             is_mid_frame: false,
             is_watched: false,
+            is_held: false,
             stuck_since: None,
         }
     }
@@ -150,6 +154,7 @@ impl Remote {
         self.socket = Some(socket);
         self.state = State::Open;
         self.is_watched = false;
+        self.is_held = false;
         self.shorten(pen);
         self.backlog_bytes += first.len();
         self.backlog.push_front(Waiting { bytes: first, ends_frame: true, since: pen.now });
@@ -166,22 +171,23 @@ impl Remote {
         }
         self.socket = None;
         self.state = State::Open;
+        self.is_held = false;
         self.stuck_since = None;
     }
 
     /// Sends pieces, the last of which ends a frame.
     pub fn send(&mut self, pieces: &[Piece], token: Token, pen: &Pen<'_>) {
-        let written = match &self.socket {
-            Some(socket) if self.backlog.is_empty() => {
-                write(socket, pieces.iter().map(|piece| &piece.bytes), pen.counters)
+        let mut taken = 0;
+        if let Some(socket) = &self.socket
+            && !self.is_waiting()
+        {
+            match write(socket, pieces.iter().map(|piece| &piece.bytes), pen.counters) {
+                Ok(written) => (taken, self.is_held) = (written.taken, written.is_held),
+                Err(error) => return self.go_deaf(&error),
             }
-            _ => Ok(0),
-        };
-        match written {
-            Ok(written) => self.keep_rest(pieces, written, pen.now),
-            Err(error) => return self.go_deaf(&error),
         }
-        if self.backlog.is_empty() {
+        self.keep_rest(pieces, taken, pen.now);
+        if !self.is_waiting() {
             return;
         }
         if self.socket.is_none() {
@@ -197,12 +203,13 @@ impl Remote {
     /// Writes what waits, as far as the kernel takes it.
     pub fn write_backlog(&mut self, token: Token, pen: &Pen<'_>) {
         let Some(socket) = self.socket.clone() else { return };
-        while !self.backlog.is_empty() {
+        while self.is_waiting() {
             let waiting = self.backlog.iter().map(|piece| &piece.bytes);
             match write(&socket, waiting, pen.counters) {
-                Ok(0) => return self.watch(&socket, token, pen),
+                Ok(Written { taken: 0, sent: 0, .. }) => return self.watch(&socket, token, pen),
                 Ok(written) => {
-                    self.drop_written(written);
+                    self.drop_written(written.taken);
+                    self.is_held = written.is_held;
                     self.stuck_since = None;
                 }
                 Err(error) => return self.go_deaf(&error),
@@ -253,6 +260,11 @@ impl Remote {
             socket.hang_up();
         }
         self.give_up();
+    }
+
+    /// Something waits for the kernel, or for a socket.
+    fn is_waiting(&self) -> bool {
+        !self.backlog.is_empty() || self.is_held
     }
 
     fn keep_rest(&mut self, pieces: &[Piece], mut written: usize, since: Instant) {
@@ -360,27 +372,30 @@ impl Remote {
         self.backlog = VecDeque::new();
         self.backlog_bytes = 0;
         self.is_mid_frame = false;
+        self.is_held = false;
         self.stuck_since = None;
     }
 }
 
-/// Writes pieces until the kernel takes no more. Returns how many bytes it took.
+/// Writes pieces once. Nothing taken and nothing sent says that the kernel is full.
 fn write<'a>(
     socket: &Socket,
     pieces: impl Iterator<Item = &'a Bytes>,
     counters: &Counters,
-) -> io::Result<usize> {
+) -> io::Result<Written> {
     let slices: SmallVec<[IoSlice<'_>; 8]> =
         pieces.take(SLICES_MAX).map(|bytes| IoSlice::new(bytes)).collect();
     loop {
         counters.count(Counter::Writes);
         match socket.write(&slices) {
             Ok(written) => {
-                counters.add(Counter::BytesOut, written as u64);
+                counters.add(Counter::BytesOut, written.taken as u64);
                 return Ok(written);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Written { taken: 0, sent: 0, is_held: false });
+            }
             Err(error) => return Err(error),
         }
     }

@@ -1,6 +1,7 @@
 //! A connection's socket, shared by the reactor that reads it and the writer that writes it.
 //!
-//! Owns: the stream and the few facts both sides need. Must not know: frames, messages.
+//! Owns: the stream, plain or with a TLS session, and the few facts both sides need. Must not know:
+//! frames, messages.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -12,6 +13,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::session::Session;
 use crate::metrics::Counter;
 
 /// Why a connection ended. The first reason given stays.
@@ -86,10 +88,38 @@ const ENDINGS: [Ending; 10] = [
 
 const NOT_ENDED: u8 = u8::MAX;
 
+/// What a read gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The other end says nothing any more.
+    End,
+    /// So many bytes: under TLS of plaintext, and perhaps none.
+    Bytes {
+        /// How many.
+        count: usize,
+        /// More may be there already, without a new event.
+        has_more: bool,
+    },
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes that are written as far as the caller is concerned.
+    pub taken: usize,
+    /// Bytes that the kernel took. Neither taken nor sent: it was full.
+    pub sent: usize,
+    /// Some of what was taken waits for the kernel, as ciphertext: write again, be it nothing, when
+    /// there is room.
+    pub is_held: bool,
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    /// None: plain.
+    session: Option<Box<Session>>,
     /// Who the other end is: the client, as far as a trusted proxy has named it.
     pub address: SocketAddr,
     /// Where the other end is: the client's address, or that of a proxy in between.
@@ -105,6 +135,7 @@ impl Socket {
     fn new(stream: TcpStream, address: SocketAddr) -> Self {
         Socket {
             stream,
+            session: None,
             address,
             sender: address,
             is_paused: AtomicBool::new(false),
@@ -122,6 +153,16 @@ impl Socket {
     ) -> io::Result<Self> {
         stream.register(registry, token, Interest::READABLE)?;
         Ok(Socket::new(stream, address))
+    }
+
+    /// What is said from now on is encrypted.
+    pub fn with_session(self, session: Option<Box<Session>>) -> Self {
+        Socket { session, ..self }
+    }
+
+    /// What is said is encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.session.is_some()
     }
 
     /// The peer gave a sign of life.
@@ -161,24 +202,37 @@ impl Socket {
     }
 
     /// Reads what is there.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.stream).read(buffer)
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        if let Some(session) = &self.session {
+            return session.read(&self.stream, buffer);
+        }
+        match (&self.stream).read(buffer)? {
+            0 => Ok(Received::End),
+            count => Ok(Received::Bytes { count, has_more: count == buffer.len() }),
+        }
     }
 
     /// Writes what the kernel takes.
-    pub fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-        match pieces {
+    pub fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<Written> {
+        if let Some(session) = &self.session {
+            return session.write(&self.stream, pieces);
+        }
+        let taken = match pieces {
             [piece] => (&self.stream).write(piece),
             _ => (&self.stream).write_vectored(pieces),
-        }
+        }?;
+        Ok(Written { taken, sent: taken, is_held: false })
     }
 
     /// Says that nothing more will be written. The other end sees it after all that was.
     pub fn finish(&self) {
+        if let Some(session) = &self.session {
+            session.finish(&self.stream);
+        }
         self.shutdown(Shutdown::Write);
     }
 
-    /// Ends both directions. The reactor sees the hang-up and cleans up.
+    /// Ends both directions, waiting for nothing. The reactor sees the hang-up and cleans up.
     pub fn hang_up(&self) {
         self.shutdown(Shutdown::Both);
     }

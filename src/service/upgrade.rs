@@ -38,8 +38,8 @@ use crate::net::relay::Relay;
 
 /// For each step of the new process; it must load itself in that time.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-/// Sockets that are passed at most: a listener per reactor, and the private connection.
-const SOCKETS_MAX: usize = THREADS_MAX + 1;
+/// Sockets that are passed at most: two listeners per reactor, one of them for TLS, and the private connection.
+const SOCKETS_MAX: usize = 2 * THREADS_MAX + 1;
 /// What the words below and the sockets are introduced with; a program of another version may not know them.
 const GREETING: u8 = 1;
 const PREPARED: u8 = b'p';

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -111,11 +112,20 @@ impl Gun {
         Gun::start(Version::Newest, "server", url)
     }
 
+    /// A peer as a page runs it, which trusts the root certificate in a file besides the usual ones.
+    pub fn browser_trusting(root: &Path, url: &str) -> Gun {
+        Gun::start_trusting(Some(root), Version::Newest, "browser", url)
+    }
+
     fn start(version: Version, kind: &str, url: &str) -> Gun {
+        Gun::start_trusting(None, version, kind, url)
+    }
+
+    fn start_trusting(root: Option<&Path>, version: Version, kind: &str, url: &str) -> Gun {
         let node = node::ensure().expect("a test that starts a Gun peer asks for node first");
         let setup = json!({"gun": version.package(), "kind": kind, "peers": [url]});
         let name = format!("{kind} peer ({})", version.package());
-        let (mut process, scratch) = node.run(name, "client.js", &setup);
+        let (mut process, scratch) = node.run_trusting(root, name, "client.js", &setup);
         let events = Arc::default();
         file_events(process.stdout(), Arc::clone(&events));
         Gun { process, events, last: 0, _scratch: scratch }

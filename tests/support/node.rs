@@ -74,6 +74,17 @@ impl Node {
         script: &str,
         setup: &serde_json::Value,
     ) -> (Process, Scratch) {
+        self.run_trusting(None, name, script, setup)
+    }
+
+    /// The same, with a root certificate that node trusts besides its own.
+    pub fn run_trusting(
+        &self,
+        root: Option<&Path>,
+        name: impl Into<String>,
+        script: &str,
+        setup: &serde_json::Value,
+    ) -> (Process, Scratch) {
         let scratch = Scratch::new();
         let mut command = Command::new("node");
         command
@@ -83,6 +94,7 @@ impl Node {
             .env("NODE_PATH", self.packages.join("node_modules"))
             .env_remove("PEERS")
             .env_remove("AXE");
+        command.envs(root.map(|root| ("NODE_EXTRA_CA_CERTS", root)));
         (Process::spawn(name, &mut command), scratch)
     }
 

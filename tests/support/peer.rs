@@ -7,11 +7,14 @@
 //! causes for itself comes before the answer to its next question ([`Peer::fence`]).
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -21,9 +24,49 @@ use tungstenite::{Error, HandshakeError, Message, WebSocket};
 use super::relay::Relay;
 use super::wait::SOON;
 
+/// What a peer's WebSocket runs over.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Wire {
+    fn tcp(&mut self) -> &mut TcpStream {
+        match self {
+            Wire::Plain(stream) => stream,
+            Wire::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.read(buffer),
+            Wire::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(stream) => stream.flush(),
+            Wire::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 pub struct Peer {
     pub name: String,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Wire>,
     inbox: VecDeque<String>,
 }
 
@@ -55,13 +98,34 @@ impl Peer {
         Peer::upgrade(url).ok()
     }
 
+    /// Connects by `wss://`, trusting what `trust` does.
+    pub fn try_connect_tls(url: &str, trust: &Arc<ClientConfig>) -> Result<Peer, Error> {
+        let (address, stream) = dial(url)?;
+        let host = address.rsplit_once(':').expect("a port").0.to_owned();
+        let name = ServerName::try_from(host).expect("a name that certificates can have");
+        let tls = ClientConnection::new(Arc::clone(trust), name).expect("a TLS client");
+        Peer::upgrade_on(Wire::Tls(Box::new(StreamOwned::new(tls, stream))), url)
+    }
+
+    /// The certificate that the relay showed, where the peer came by `wss://`.
+    pub fn certificate(&self) -> Vec<u8> {
+        self.tls().peer_certificates().expect("certificates")[0].to_vec()
+    }
+
+    /// The TLS of a peer that came by `wss://`.
+    pub fn tls(&self) -> &ClientConnection {
+        let Wire::Tls(stream) = self.socket.get_ref() else { panic!("a plain connection") };
+        &stream.conn
+    }
+
     fn upgrade(url: &str) -> Result<Peer, Error> {
-        let address = url.trim_start_matches("ws://").split('/').next().expect("an address");
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SOON))?;
+        let (_, stream) = dial(url)?;
+        Peer::upgrade_on(Wire::Plain(stream), url)
+    }
+
+    fn upgrade_on(wire: Wire, url: &str) -> Result<Peer, Error> {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        match tungstenite::client::client_with_config(url, stream, Some(config)) {
+        match tungstenite::client::client_with_config(url, wire, Some(config)) {
             Ok((socket, _)) => Ok(Peer { name: String::new(), socket, inbox: VecDeque::new() }),
             Err(HandshakeError::Failure(e)) => Err(e),
             Err(HandshakeError::Interrupted(_)) => panic!("waited {SOON:?} for {url} to upgrade"),
@@ -74,7 +138,12 @@ impl Peer {
     }
 
     pub fn join_at(url: &str, name: &str) -> Peer {
-        let mut peer = Peer::connect_to(url);
+        Peer::connect_to(url).named(name)
+    }
+
+    /// Introduces a peer that connected just now as `name`.
+    pub fn named(self, name: &str) -> Peer {
+        let mut peer = self;
         peer.name = name.to_owned();
         let greeting = peer.hear();
         assert_eq!(greeting["dam"], "?", "a relay greets first: {greeting}");
@@ -102,7 +171,7 @@ impl Peer {
     }
 
     pub fn tcp(&mut self) -> &mut TcpStream {
-        self.socket.get_mut()
+        self.socket.get_mut().tcp()
     }
 
     /// The next message.
@@ -212,6 +281,15 @@ impl Peer {
             Err(e) => panic!("{} receives: {e}", self.name),
         }
     }
+}
+
+fn dial(url: &str) -> io::Result<(&str, TcpStream)> {
+    let (_, rest) = url.split_once("://").expect("a URL");
+    let address = rest.split('/').next().expect("an address");
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SOON))?;
+    Ok((address, stream))
 }
 
 /// An id that no other message of this test process has.

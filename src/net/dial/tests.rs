@@ -7,6 +7,8 @@ use crossbeam_channel::{Sender, unbounded};
 use socket2::{Domain, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
 
+use std::io::{Read, Write};
+
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,7 +26,8 @@ struct Relay {
 }
 
 impl LinkSink for Relay {
-    fn opened(&self, socket: TcpStream, early: Vec<u8>) {
+    fn opened(&self, socket: TcpStream, session: Option<Box<Session>>, early: Vec<u8>) {
+        assert!(session.is_none(), "the URL is plain");
         self.links.send((socket, early)).unwrap();
     }
 
@@ -51,6 +54,7 @@ fn fixture(address: SocketAddr) -> Fixture {
         Timing { redial_first: quick, twin_poll: quick, twin_wait_max: NEVER, ..Timing::default() };
     let dialer = Dialer {
         url: PeerUrl::parse(&format!("ws://{address}/gun?a=b")).unwrap(),
+        roots: None,
         events: events_out,
         sink: relay.clone(),
         limits: HeadLimits::default(),

@@ -1,7 +1,8 @@
 use super::*;
 use crate::ws::upgrade::{HeadLimits, parse};
 
-const ABOUT: About = About { version: "1.2.3", uptime: Duration::from_secs(93_784), peers: 7 };
+const ABOUT: About =
+    About { version: "1.2.3", uptime: Duration::from_secs(93_784), peers: 7, is_secure: false };
 const UPGRADE: &str = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 

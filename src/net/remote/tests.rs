@@ -11,6 +11,7 @@ use socket2::{Domain, SockRef, Type};
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::net::socket::Received;
 use crate::ws::reader::{Event, FrameReader, Role};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -378,6 +379,6 @@ fn a_hang_up_is_seen_by_the_one_who_reads() {
     }
     let socket = remote.socket().unwrap();
     let mut buffer = [0; 8];
-    while socket.read(&mut buffer).unwrap() > 0 {}
+    while socket.read(&mut buffer).unwrap() != Received::End {}
     assert_eq!(socket.ending(), Some(Ending::Stalled));
 }

@@ -1,0 +1,163 @@
+//! Those who do not play along: garbage, slowness, plain HTTP, crowds.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gunmetal::config::{Config, Tls};
+use gunmetal::metrics::Counter;
+use gunmetal::tls::identity::PairFiles;
+use rustls::{ClientConnection, StreamOwned};
+use serde_json::json;
+
+use crate::certs::{Authority, url};
+use crate::support::http;
+use crate::support::peer::{Peer, read_to_end};
+use crate::support::wait::{self, SOON};
+use crate::{connect, join};
+
+/// A relay in this process, whose counters can be read.
+fn counted(authority: &Authority, handshakes_max: usize) -> gunmetal::net::relay::Relay {
+    authority.install(&authority.issue());
+    let files = PairFiles { cert: authority.cert_file(), key: authority.key_file() };
+    gunmetal::net::relay::Relay::start(Config {
+        tls: Some(Tls { files, listen: None }),
+        tls_handshakes_max: handshakes_max,
+        handshake_timeout: Duration::from_secs(1),
+        ..Config::for_tests()
+    })
+    .expect("a relay")
+}
+
+/// The first bytes of a handshake, as a client says them.
+fn client_hello(authority: &Authority) -> Vec<u8> {
+    let name = "localhost".try_into().expect("a name");
+    let mut client = ClientConnection::new(authority.client(), name).expect("a client");
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).expect("a hello");
+    hello
+}
+
+#[test]
+fn slow_and_broken_handshakes_disturb_nobody_and_end_in_time() {
+    let authority = Authority::new();
+    let relay = authority.relay(&["--handshake-timeout=1", "--tls-threads=1"]);
+    let trust = authority.client();
+    let [mut a, mut b] = ["A", "B"].map(|name| join(&relay, &trust, &name.repeat(9)));
+    let hello = client_hello(&authority);
+    let mut silent: Vec<_> = (0..50).map(|_| relay.connect()).collect();
+    let mut half: Vec<_> = (0..50).map(|_| relay.connect()).collect();
+    for stream in &mut half {
+        stream.write_all(&hello[..hello.len() / 2]).expect("half a hello");
+    }
+    let mut finished: Vec<_> = (0..50).map(|_| relay.connect()).collect();
+    for stream in &mut finished {
+        stream.write_all(&hello).expect("a hello and nothing more");
+    }
+    let mut garbage: Vec<_> = (0..50).map(|_| relay.connect()).collect();
+    for (number, stream) in garbage.iter_mut().enumerate() {
+        // Some look like TLS at first.
+        let first = [22, 0, 128, 255][number % 4];
+        let _gone = stream.write_all(&[first; 300]);
+    }
+    for number in 0..200 {
+        a.say(json!({"#": format!("{number}"), "x": 1}));
+        assert_eq!(b.hear()["#"], format!("{number}"));
+    }
+    assert_eq!(connect(&relay, &trust).hear()["dam"], "?");
+    for stream in silent.iter_mut().chain(&mut half).chain(&mut finished).chain(&mut garbage) {
+        assert!(read_to_end(stream, SOON).is_some(), "it is closed");
+    }
+    assert_eq!(a.fence(), [json!(null); 0]);
+}
+
+#[test]
+fn who_finishes_the_handshake_and_asks_for_nothing_is_told_and_closed() {
+    let authority = Authority::new();
+    let relay = authority.relay(&["--handshake-timeout=1"]);
+    let name = "localhost".try_into().expect("a name");
+    let client = ClientConnection::new(authority.client(), name).expect("a client");
+    let mut stream = StreamOwned::new(client, relay.connect());
+    stream.sock.set_read_timeout(Some(SOON)).expect("a timeout");
+    let mut answer = String::new();
+    // It ends with a close_notify: a connection that is just cut is an error to rustls.
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[test]
+fn pages_are_served_by_https_and_name_it() {
+    let authority = Authority::new();
+    let relay = authority.relay(&[]);
+    let name = "localhost".try_into().expect("a name");
+    let client = ClientConnection::new(authority.client(), name).expect("a client");
+    let mut stream = StreamOwned::new(client, relay.connect());
+    let head = "GET / HTTP/1.1\r\nHost: relay.example\r\nAccept: application/json\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("ask");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a whole answer");
+    assert!(answer.contains(r#""connect":"https://relay.example/gun""#), "{answer}");
+}
+
+#[test]
+fn plain_http_is_told_that_the_port_speaks_tls() {
+    let authority = Authority::new();
+    let relay = counted(&authority, 100);
+    let connect = || TcpStream::connect(relay.address()).expect("connect");
+    let answer = http::get(connect(), "/gun");
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("this port speaks TLS"), "{}", answer.body);
+    assert!(Peer::try_connect(&format!("ws://{}/gun", relay.address())).is_none());
+    assert_eq!(relay.count(Counter::PlainOnTls), 2);
+}
+
+#[test]
+fn handshakes_are_bounded_and_counted() {
+    let authority = Authority::new();
+    let relay = counted(&authority, 3);
+    let connect = || TcpStream::connect(relay.address()).expect("connect");
+    let count = |counter| relay.count(counter);
+    let mut waiting: Vec<_> = (0..3).map(|_| connect()).collect();
+    wait::until("all to be taken in", || (count(Counter::Accepted) == 3).then_some(()));
+    let mut refused = connect();
+    assert_eq!(read_to_end(&mut refused, SOON).as_deref(), Some(&b""[..]));
+    assert_eq!(count(Counter::RejectedTlsFull), 1);
+    for stream in &mut waiting {
+        assert!(read_to_end(stream, SOON).is_some(), "its time is over");
+    }
+    assert_eq!(count(Counter::HandshakeTimeouts), 3);
+
+    connect().write_all(&[22; 300]).expect("garbage");
+    wait::until("garbage to be counted", || {
+        (count(Counter::TlsHandshakeFailures) == 1).then_some(())
+    });
+    let address = format!("wss://{}/gun", relay.address());
+    let trust = Arc::clone(&authority.client());
+    let peer = wait::until("room", || Peer::try_connect_tls(&address, &trust).ok());
+    peer.named("AAAAAAAAA").vanish();
+    assert!(count(Counter::TlsHandshakes) >= 1);
+    wait::until("all to be gone", || {
+        let gone = count(Counter::Closed) + count(Counter::RejectedTlsFull);
+        (gone == count(Counter::Accepted)).then_some(())
+    });
+    relay.stop();
+    relay.join();
+}
+
+#[test]
+fn connections_that_shake_hands_count_as_connections() {
+    let authority = Authority::new();
+    let relay = authority.relay(&["--connections-max=2", "--handshake-timeout=300"]);
+    let trust = authority.client();
+    let _peer = join(&relay, &trust, "AAAAAAAAA");
+    let shaking = relay.connect();
+    let mut third = wait::until("a third to be sent away", || {
+        let mut third = relay.connect();
+        let is_closed = read_to_end(&mut third, Duration::from_millis(200)).is_some();
+        is_closed.then_some(third)
+    });
+    assert_eq!(third.read(&mut [0]).unwrap_or(0), 0);
+    drop(shaking);
+    wait::until("room", || Peer::try_connect_tls(&url(relay.port), &trust).ok());
+}
