@@ -19,6 +19,7 @@ use socket2::{Domain, Protocol, Type};
 use super::admission::Admission;
 use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
+use super::memory::{Keeper, Memory, Pressure};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, LISTENER, Reactor, Shared};
 use super::writer::{self, BELL, Writer};
@@ -42,6 +43,7 @@ const STOP_GRACE: Duration = Duration::from_secs(6);
 pub struct Relay {
     address: SocketAddr,
     metrics: Arc<Metrics>,
+    memory: Arc<Memory>,
     shared: Arc<Shared>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
@@ -82,9 +84,10 @@ impl Relay {
             sequence: AtomicU64::new(0),
             config: config.clone(),
         });
-        let budget = Budget::new(config.queue_bytes_max);
-        let mut starter =
-            Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
+        let memory = Arc::new(Memory::new(&config));
+        let budget = Budget::counted(config.queue_bytes_max, memory.of_all());
+        let (lanes, threads) = (Vec::new(), Vec::new());
+        let mut starter = Starter { shared, metrics, memory, budget, lanes, threads };
         let listeners = listen_all(config.listen[0], config.reactors)?;
         let address = listeners[0].local_addr()?;
         for index in 0..config.writers {
@@ -94,15 +97,21 @@ impl Relay {
         for (index, listener) in listeners.into_iter().enumerate() {
             reactors.push(starter.start_reactor(index, listener)?);
         }
+        starter.set_alarm(&reactors);
         let mut outbox = starter.outbox();
         let mut diallers = Vec::new();
         for (index, url) in config.peers.iter().enumerate() {
             let reactor = reactors[index % reactors.len()].clone();
             diallers.push(starter.start_dialler(url, reactor, &mut outbox)?);
         }
-        let Starter { shared, metrics, threads, .. } = starter;
+        let Starter { shared, metrics, memory, threads, .. } = starter;
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
-        Ok(Relay { address, metrics, shared, reactors, diallers, outbox, threads })
+        Ok(Relay { address, metrics, memory, shared, reactors, diallers, outbox, threads })
+    }
+
+    /// Whether there is memory for more.
+    pub fn pressure(&self) -> Pressure {
+        self.memory.pressure()
     }
 
     /// Where it listens.
@@ -162,6 +171,7 @@ impl Drop for Relay {
 struct Starter {
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
+    memory: Arc<Memory>,
     budget: Arc<Budget>,
     lanes: Vec<Lane>,
     threads: Vec<JoinHandle<()>>,
@@ -172,6 +182,19 @@ impl Starter {
         Outbox::new(self.lanes.clone(), self.budget.clone(), self.metrics.for_thread())
     }
 
+    /// A shortage of memory wakes everybody.
+    fn set_alarm(&self, reactors: &[ReactorHandle]) {
+        let wakers: Vec<_> = reactors.iter().map(|reactor| reactor.waker.clone()).collect();
+        let bells: Vec<_> = self.lanes.iter().map(Lane::bell).collect();
+        self.memory.set_alarm(move || {
+            for waker in &wakers {
+                // An error says that the reactor has ended.
+                let _ended = waker.wake();
+            }
+            bells.iter().for_each(|bell| bell.ring());
+        });
+    }
+
     fn start_writer(&mut self, index: usize) -> io::Result<()> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), BELL)?;
@@ -179,7 +202,10 @@ impl Starter {
         self.lanes.push(lane);
         let config = self.shared.config.clone();
         let counters = self.metrics.for_thread();
-        let writer = Writer::new(writer::Parts { index, poll, queue, bell, config, counters });
+        let gauge = self.memory.of_writer(index, config.reactors);
+        let keeper = Keeper::new(self.memory.clone(), gauge);
+        let writer =
+            Writer::new(writer::Parts { index, poll, queue, bell, config, counters, keeper });
         self.spawn(format!("writer-{index}"), move || writer.run())
     }
 
@@ -205,6 +231,7 @@ impl Starter {
             outbox: self.outbox(),
             counters: self.metrics.for_thread(),
             ages_memory: index == 0,
+            keeper: Keeper::new(self.memory.clone(), self.memory.of_reactor(index)),
             shared,
         });
         self.spawn(format!("reactor-{index}"), move || reactor.run())?;

@@ -220,6 +220,16 @@ impl Swarm {
         }
     }
 
+    /// Bytes of the client's that the kernel has not taken yet.
+    pub fn unsent_bytes(&self, client: Id) -> usize {
+        self.clients[client].unsent.len()
+    }
+
+    /// The client's socket is open on this side.
+    pub fn is_connected(&self, client: Id) -> bool {
+        self.clients[client].stream.is_some()
+    }
+
     /// Bytes for the client that the kernel holds, on both ends of the connection.
     pub fn queued_bytes(&self, client: Id) -> u64 {
         let stream = self.clients[client].stream.as_ref().expect("a connected client");

@@ -87,6 +87,13 @@ impl Relay {
         self.rollup("Private_Dirty:")
     }
 
+    /// The most memory it ever used, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect(line) * 1024
+    }
+
     /// Files it has open.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the relay runs").count()
