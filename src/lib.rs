@@ -18,7 +18,8 @@
 //! | [`ws`] | RFC 6455 and the HTTP upgrade, as bytes in and events out | Gun, sockets |
 //! | [`dam`] | Gun's mesh: messages, their memory, their routes | sockets, clocks, threads |
 //! | [`net`] | all I/O, clocks and threads | what messages mean |
-//! | [`config`] | arguments and environment | everything else |
+//! | [`config`] | settings: flags, environment, file | everything else |
+//! | [`cli`] | what the program was asked to do | how it is done |
 //! | [`metrics`] | what is counted | who counts |
 //!
 //! `ws` and `dam` are sans-I/O: bytes go in, decisions come out. That is what makes tests,
@@ -90,8 +91,10 @@
 //! per writer.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod dam;
+pub mod health;
 pub mod metrics;
 pub mod net;
 pub mod ws;

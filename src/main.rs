@@ -1,17 +1,49 @@
 //! The relay binary: arguments in, exit code out.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gunmetal::config::Config;
+use gunmetal::cli::{Health, Order};
+use gunmetal::config::{Config, Loaded};
+use gunmetal::health;
 use gunmetal::net::relay::Relay;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let config = Config::from_args();
+    match Order::from_args() {
+        Order::Serve(loaded) => serve(loaded.config),
+        Order::Check(loaded) => check(&loaded),
+        Order::Health(order) => ask(&order),
+    }
+}
+
+/// Prints the settings that would be in force, as a configuration file.
+fn check(loaded: &Loaded) -> ExitCode {
+    let mut out = io::stdout().lock();
+    for setting in &loaded.settings {
+        // A pipe that is closed has read enough.
+        if writeln!(out, "{setting}").is_err() {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn ask(order: &Health) -> ExitCode {
+    let url = order.url();
+    match health::ask(&url, order.timeout) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("{url} is not well: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

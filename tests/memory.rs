@@ -4,7 +4,6 @@
 //! The relay is a process of its own; its peak is what the kernel has seen (`VmHWM`), so nothing
 //! between two looks is missed.
 #![cfg(target_os = "linux")]
-#![allow(dead_code)] // The swarm has tests of its own.
 
 #[path = "swarm/client.rs"]
 mod client;

@@ -85,27 +85,36 @@ pub fn start_rod(binary: &Path, prefix: &[String], log: &Path) -> Result<Server,
     let mut command = prefixed(prefix, binary);
     command.arg("start");
     command.env("PORT", port.to_string()).env("MULTICAST", "false").env("STATS", "false");
+    command.env("SLED_STORAGE", "false").env("MEMORY_STORAGE", "false");
     command.current_dir(log.parent().unwrap_or(Path::new(".")));
     Server::start(command, port, log)
 }
 
-/// Starts the floor's server: this program again.
+/// Starts the broadcaster.
+///
+/// # Errors
+/// It does not start.
+pub fn start_broadcaster(binary: &Path, prefix: &[String], log: &Path) -> Result<Server, String> {
+    let port = free_port()?;
+    let mut command = prefixed(prefix, binary);
+    command.arg(port.to_string());
+    Server::start(command, port, log)
+}
+
+/// Starts a server of the floor: this program again, with these arguments before and behind the port.
 ///
 /// # Errors
 /// It does not start.
 pub fn start_floor(
-    message_bytes: usize,
-    coalesce: bool,
+    kind: &str,
+    arguments: &[String],
     prefix: &[String],
     log: &Path,
 ) -> Result<Server, String> {
     let port = free_port()?;
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = prefixed(prefix, &own);
-    command.arg("floor-server").arg(port.to_string()).arg(message_bytes.to_string());
-    if coalesce {
-        command.arg("--coalesce");
-    }
+    command.arg(kind).arg(port.to_string()).args(arguments);
     Server::start(command, port, log)
 }
 
