@@ -405,11 +405,13 @@ impl Attack for Both {
     }
 
     fn go_on(&mut self, swarm: &mut Swarm) -> bool {
+        // The stalled ones go when their time comes, or earlier for what they hold.
+        self.stalled.go_on(swarm);
         self.hoarders.go_on(swarm)
     }
 
     fn state(&self) -> String {
-        self.hoarders.state()
+        format!("{}; {}", self.hoarders.state(), self.stalled.state())
     }
 }
 
