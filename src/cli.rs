@@ -4,11 +4,26 @@
 //! [`config`](crate::config)'s.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Command, CommandFactory, FromArgMatches};
 
 use crate::config::{self, Config, Flags, Loaded};
+
+/// Set for a process that takes over from the one that starts it.
+pub const SUCCESSOR: &str = "GUNMETAL_SUCCESSOR";
+
+/// Whether this process takes over from the one that started it.
+pub fn is_successor() -> bool {
+    std::env::var_os(SUCCESSOR).is_some()
+}
+
+/// How this process was started: the program as it was named, and its arguments.
+pub fn own_command() -> (PathBuf, Vec<OsString>) {
+    let mut args = std::env::args_os();
+    (args.next().unwrap_or_default().into(), args.collect())
+}
 
 /// What to do.
 #[derive(Debug)]
@@ -48,6 +63,14 @@ impl Order {
         config::raise_open_files();
         let env = |name: &str| std::env::var_os(name);
         Order::parse_from(std::env::args_os(), env).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads the settings of this process again, as when it was started.
+    ///
+    /// # Errors
+    /// As [`Config::parse_from`].
+    pub fn read_settings() -> Result<Loaded, clap::Error> {
+        Config::load(std::env::args_os(), |name| std::env::var_os(name))
     }
 
     /// Reads `args` (the program's name first) and the environment that `env` looks up.

@@ -22,7 +22,7 @@ use admission::{AdmissionFlags, Profile};
 use file::File;
 use peer_url::Peers;
 pub use peer_url::{PEERS_MAX, PeerUrl};
-pub use settings::{Loaded, Setting};
+pub use settings::{Change, Loaded, RELOADABLE, Setting};
 
 mod admission;
 mod file;
@@ -101,14 +101,27 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long a peer with a backlog may take nothing at all.
     pub stall_timeout: Duration,
-    /// How long a stopping relay keeps writing what is queued.
+    /// How long a relay that is told to stop still serves, not ready any more.
+    pub drain_delay: Duration,
+    /// Over how long a stopping relay closes its peers.
     pub drain_time: Duration,
     /// Who may come in, and how much each may say.
     pub admission: Admission,
     /// The filter of log lines.
     pub log: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
     /// How many files the process may open; what `connections_max` is derived from.
     pub open_files_max: usize,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for programs.
+    Json,
 }
 
 impl Config {
@@ -307,6 +320,9 @@ pub(crate) struct Flags {
     /// Time a peer with a backlog may take nothing; then it is closed
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "10", value_parser = seconds(0.1..=3600.0))]
     stall_timeout: Duration,
+    /// Time a relay that is told to stop still serves, but says that it is not ready, so that load balancers notice
+    #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "0", value_parser = seconds(0.0..=3600.0))]
+    drain_delay: Duration,
     /// Time over which peers are closed when the relay is told to stop
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "3", value_parser = seconds(0.0..=3600.0))]
     drain_time: Duration,
@@ -314,6 +330,9 @@ pub(crate) struct Flags {
     /// What to log: error, warn, info, debug, or a filter such as warn,gunmetal::net::dial=debug
     #[arg(long, value_name = "FILTER", help_heading = "Log", default_value = "info", value_parser = log_filter)]
     log: String,
+    /// How log lines are written: text, or json for one JSON object per line
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Log", default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
 }
 
 impl Flags {
@@ -351,9 +370,11 @@ impl Flags {
             ping_interval: (!self.ping_interval.is_zero()).then_some(self.ping_interval),
             pong_timeout: self.pong_timeout,
             stall_timeout: self.stall_timeout,
+            drain_delay: self.drain_delay,
             drain_time: self.drain_time,
             admission: self.admission.resolve()?,
             log: self.log,
+            log_format: self.log_format,
             open_files_max,
         })
     }
@@ -397,7 +418,7 @@ fn matches_with_environment(
     Ok((matches, origins))
 }
 
-/// Adds what the profile says about flags that neither arguments nor environment give.
+/// Adds what the profile says about flags that nothing else gives.
 fn add_profile(
     command: &clap::Command,
     mut args: Vec<OsString>,

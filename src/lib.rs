@@ -20,6 +20,7 @@
 //! | [`net`] | all I/O, clocks and threads | what messages mean |
 //! | [`config`] | settings: flags, environment, file | everything else |
 //! | [`cli`] | what the program was asked to do | how it is done |
+//! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
 //! | [`metrics`] | what is counted | who counts |
 //!
 //! `ws` and `dam` are sans-I/O: bytes go in, decisions come out. That is what makes tests,
@@ -95,6 +96,9 @@ pub mod cli;
 pub mod config;
 pub mod dam;
 pub mod health;
+pub mod logs;
 pub mod metrics;
 pub mod net;
+pub mod readiness;
+pub mod service;
 pub mod ws;

@@ -149,6 +149,10 @@ fn whole(x: f64) -> String {
 }
 
 fn percentile_label(nines: f64) -> String {
+    // Places between the nines have no short name.
+    if whole(nines).is_empty() {
+        return String::new();
+    }
     let percentile = 100.0 * (1.0 - 10f64.powf(-nines));
     let text = format!("{percentile:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -3,6 +3,7 @@
 //! Owns: their command lines and configuration. None of them stores anything.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -81,7 +82,7 @@ pub fn start_nats(binary: &Path, prefix: &[String], log: &Path) -> Result<Server
 /// # Errors
 /// It does not start.
 pub fn start_rod(binary: &Path, prefix: &[String], log: &Path) -> Result<Server, String> {
-    let port = free_port()?;
+    let port = free_pair()?;
     let mut command = prefixed(prefix, binary);
     command.arg("start");
     command.env("PORT", port.to_string()).env("MULTICAST", "false").env("STATS", "false");
@@ -116,6 +117,15 @@ pub fn start_floor(
     let mut command = prefixed(prefix, &own);
     command.arg(kind).arg(port.to_string()).args(arguments);
     Server::start(command, port, log)
+}
+
+/// The first of two ports that are free on all addresses: rod listens on all of them, and with its pages on
+/// the next port. Below those that the kernel gives to clients, which may hold them for a while.
+fn free_pair() -> Result<u16, String> {
+    let is_free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
+    let tries = (0..100).map(|_| rand::random_range(10_000..30_000));
+    let mut free = tries.filter(|port| is_free(*port) && is_free(port + 1));
+    free.next().ok_or_else(|| "there is no free port".to_owned())
 }
 
 fn free_port() -> Result<u16, String> {

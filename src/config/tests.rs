@@ -66,6 +66,7 @@ fn every_flag_is_a_variable() {
             "listen" => "127.0.0.1:9",
             "peers" => "ws://sample/gun",
             "log" => "debug",
+            "log-format" => "json",
             "head-bytes-max" => "9K",
             "memory-max" => "900M",
             size if size.ends_with("-bytes-max") => "9M",

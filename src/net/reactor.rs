@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 use slab::Slab;
@@ -71,13 +71,23 @@ const AGEING_INTERVAL: Duration = Duration::from_millis(GENERATION_MS);
 pub enum Command {
     /// Serve this connection to a configured peer. The bytes followed its upgrade response.
     Adopt(StdTcpStream, Vec<u8>, Arc<Link>),
+    /// Accept from this listener too.
+    Listen(TcpListener),
+    /// Serve this connection as a peer that needs no request: the process that this one follows.
+    Join(StdTcpStream),
+    /// What may change while the relay runs is from now on as here.
+    Reload(Arc<Config>),
+    /// Show that the loop turns.
+    Probe(Sender<()>),
+    /// Accept no more; who is in the middle of a request may finish it.
+    StopAccepting,
     /// Accept no more, and end when no connection is left or this time has come.
     Stop(Instant),
 }
 
 /// What all reactors share.
 pub struct Shared {
-    /// Limits and times.
+    /// Limits and times at the start.
     pub config: Arc<Config>,
     /// The mesh.
     pub mesh: Arc<Mesh>,
@@ -87,6 +97,8 @@ pub struct Shared {
     pub started: Instant,
     /// Connections open now.
     pub open: AtomicUsize,
+    /// Those of them that this relay dialled.
+    pub links: AtomicUsize,
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
 }
@@ -103,8 +115,6 @@ impl Shared {
 pub struct Parts {
     /// Watches the sockets.
     pub poll: Poll,
-    /// Where connections come from.
-    pub listener: TcpListener,
     /// What other threads want.
     pub commands: Receiver<Command>,
     /// What all reactors share.
@@ -124,6 +134,8 @@ pub struct Parts {
 /// See the module's head.
 pub struct Reactor {
     shared: Arc<Shared>,
+    /// Limits and times in force.
+    config: Arc<Config>,
     poll: Poll,
     acceptor: Acceptor,
     commands: Receiver<Command>,
@@ -152,9 +164,10 @@ impl Reactor {
     pub fn new(parts: Parts) -> Self {
         let now = Instant::now();
         Reactor {
+            config: parts.shared.config.clone(),
             shared: parts.shared,
             poll: parts.poll,
-            acceptor: Acceptor::new(parts.listener),
+            acceptor: Acceptor::default(),
             commands: parts.commands,
             router: parts.router,
             outbox: parts.outbox,
@@ -242,6 +255,19 @@ impl Reactor {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Adopt(stream, early, link) => self.adopt(stream, early, link),
+                Command::Listen(listener) => {
+                    if let Err(error) = self.acceptor.add(listener, self.poll.registry(), LISTENER)
+                    {
+                        tracing::error!(%error, "a listening socket cannot be watched");
+                    }
+                }
+                Command::Join(stream) => self.join_at_once(stream),
+                Command::Reload(config) => self.config = config,
+                Command::Probe(alive) => {
+                    // There is room for all the answers; who asked may have given up.
+                    let _answered = alive.try_send(());
+                }
+                Command::StopAccepting => self.acceptor.stop(self.poll.registry()),
                 Command::Stop(ends) => self.stop(ends),
             }
         }
@@ -249,7 +275,7 @@ impl Reactor {
 
     fn stop(&mut self, ends: Instant) {
         self.ends = Some(ends);
-        self.acceptor.stop();
+        self.acceptor.stop(self.poll.registry());
         let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
         let others: Vec<_> = others.map(|(index, _)| index).collect();
         for index in others {
@@ -269,7 +295,7 @@ impl Reactor {
     }
 
     fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
-        if self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max {
+        if self.shared.open.load(Ordering::Relaxed) >= self.config.connections_max {
             return self.turn_away(&stream, sender, Rejection::Full);
         }
         if self.keeper.memory().pressure() >= Pressure::High {
@@ -290,7 +316,7 @@ impl Reactor {
         };
         if let Some(token) = self.insert(stream, sender, stage, None) {
             self.conns[untoken(token).0].pass = pass;
-            self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
+            self.handshakes.set(self.now, self.config.handshake_timeout, token);
         }
     }
 
@@ -327,6 +353,7 @@ impl Reactor {
                 return None;
             }
         };
+        self.shared.links.fetch_add(usize::from(link.is_some()), Ordering::Relaxed);
         entry.insert(Conn {
             socket,
             generation: self.generation,
@@ -351,7 +378,7 @@ impl Reactor {
         };
         let name = Name::Url(&link.name);
         let hearing = Box::new(Hearing {
-            reader: frame_reader(Role::Client, &self.shared.config),
+            reader: frame_reader(Role::Client, &self.config),
             peer: Peer {
                 id: link.peer,
                 seat: self.shared.mesh.peers.join(link.peer, name),
@@ -567,7 +594,7 @@ impl Reactor {
     }
 
     fn hear_head(&mut self, index: usize, mut head: Vec<u8>) {
-        let config = &self.shared.config;
+        let config = &self.config;
         let limits = HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() };
         let request = match upgrade::parse(&head, &limits) {
             Ok(Some(request)) => request,
@@ -617,7 +644,7 @@ impl Reactor {
         let seat = self.shared.mesh.peers.join(id, Name::Id(&name));
         let conn = &mut self.conns[index];
         conn.stage = Stage::Open(Box::new(Hearing {
-            reader: frame_reader(Role::Server, &self.shared.config),
+            reader: frame_reader(Role::Server, &self.config),
             peer: Peer { id, seat, is_dialled: false, pid: None },
             messages_in: 0,
             allowance: Allowance::new(&self.shared.config.admission, self.now),
@@ -627,6 +654,22 @@ impl Reactor {
         response.extend_from_slice(greeting.as_bytes());
         let socket = conn.socket.clone();
         self.outbox.push(id, Outbound::Open(id, socket, response.into()));
+    }
+
+    /// A connection that this program made itself becomes a peer without a request, and may say what it likes.
+    fn join_at_once(&mut self, stream: StdTcpStream) {
+        let Ok(address) = stream.peer_addr() else { return };
+        let stream = TcpStream::from_std(stream);
+        let Some(token) = self.insert(stream, address, Stage::Head(Vec::new()), None) else {
+            return;
+        };
+        let (index, _) = untoken(token);
+        self.join(index, Vec::new());
+        if let Stage::Open(hearing) = &mut self.conns[index].stage {
+            hearing.allowance = None;
+        }
+        // Whoever is told that this command was taken may rely on it.
+        self.outbox.flush();
     }
 
     /// Sends a whole response; the connection ends when the other end has it.
@@ -671,6 +714,7 @@ impl Reactor {
             self.outbox.push(peer, Outbound::Close(peer));
         }
         if let Some(link) = &conn.link {
+            self.shared.links.fetch_sub(1, Ordering::Relaxed);
             link.report(ending, &self.shared.mesh.peers);
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);

@@ -144,9 +144,6 @@ fn grid(
 fn entry(line: &Line, marks: &mut BTreeMap<&'static str, &'static str>) -> String {
     let write = |value| line.figure.write(value);
     let mut text = write(line.median);
-    if line.least < line.most {
-        text.push_str(&format!(" ({} to {})", write(line.least), write(line.most)));
-    }
     let kinds = [
         (line.is_limited, "†", "the generator was the limit in a round"),
         (
@@ -160,6 +157,9 @@ fn entry(line: &Line, marks: &mut BTreeMap<&'static str, &'static str>) -> Strin
             text.push_str(mark);
             marks.insert(mark, meaning);
         }
+    }
+    if line.least < line.most {
+        text.push_str(&format!(" ({} to {})", write(line.least), write(line.most)));
     }
     text
 }
@@ -187,9 +187,9 @@ pub fn page(lines: &[Line], table: &str) -> Result<String, String> {
         }
     };
     let body = format!(
-        "<h1>What a CPU second of the server brings</h1>\n\
+        "<div class=landscape>\n<h1>What a CPU second of the server brings</h1>\n\
          <p class=small>The bars are medians on a logarithmic axis; bytes, times and memory are in the table.</p>\n\
-         {figure}\n{}",
+         {figure}\n{}</div>",
         html(table)
     );
     Ok(report::document("loadtest: versus", &body))
@@ -220,10 +220,20 @@ fn html(markdown: &str) -> String {
         is_head = false;
         let cells = cells.trim_end_matches('|').split('|');
         let cells: String =
-            cells.map(|cell| format!("<{tag}>{}", report::escape(cell.trim()))).collect();
+            cells.map(|cell| format!("<{tag}>{}", spread_below(cell.trim()))).collect();
         html.push_str(&format!("<tr>{cells}\n"));
     }
     html
+}
+
+/// An entry with its spread on a line of its own.
+fn spread_below(entry: &str) -> String {
+    match entry.split_once(" (") {
+        Some((median, spread)) => {
+            format!("{}<br><small>({}</small>", report::escape(median), report::escape(spread))
+        }
+        None => report::escape(entry),
+    }
 }
 
 #[cfg(test)]
@@ -281,7 +291,7 @@ mod tests {
         };
         let text = table(&some(), &args);
         assert!(text.contains(
-            "| 1 to 10 | deliveries/CPU s | 2,000 (1,000 to 3,000) | 1,000 (500 to 1,500)† |"
+            "| 1 to 10 | deliveries/CPU s | 2,000 (1,000 to 3,000) | 1,000† (500 to 1,500) |"
         ));
         let ratios = &text[text.find("is better by").unwrap()..];
         assert!(ratios.contains("| 1 to 10 | deliveries/CPU s | 2.00 |"), "{ratios}");
@@ -290,6 +300,7 @@ mod tests {
         let page = page(&some(), &text).unwrap();
         assert_eq!(page.matches("<table").count(), 2);
         assert_eq!(page.matches("<table").count(), page.matches("</table>").count());
+        assert!(page.contains("2,000<br><small>(1,000 to 3,000)</small>"));
         assert!(page.contains("<svg"));
     }
 }
