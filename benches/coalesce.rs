@@ -38,7 +38,7 @@ fn bench(criterion: &mut Criterion) {
     for count in [1, 10, 40, 300] {
         let (turn, _queue) = turn(count);
         group.throughput(Throughput::Elements(count));
-        let mut batch = Coalescer::new(BATCH_BYTES_MAX);
+        let mut batch = Coalescer::new(BATCH_BYTES_MAX, Arc::default());
         group.bench_function(BenchmarkId::new("encode for all", count), |bencher| {
             bencher.iter(|| {
                 add(&mut batch, &turn, |_, _| {});

@@ -27,6 +27,7 @@ pub use settings::{Change, Loaded, RELOADABLE, Setting};
 
 mod admission;
 mod file;
+mod memory;
 mod origin;
 mod peer_url;
 mod settings;
@@ -47,6 +48,14 @@ const MESSAGES_PER_BATCH: usize = 10_000;
 pub const THREADS_MAX: usize = 64;
 /// The most connections the relay takes when nobody names a number, however many files it may open.
 pub const CONNECTIONS_MAX_DERIVED: usize = 1_000_000;
+/// Message ids that are remembered when nobody names a number, if there is room.
+pub const DEDUP_ENTRIES_MAX_DEFAULT: usize = 2_000_000;
+/// What a remembered id costs at most, in bytes: 41 in a hash table that has just doubled and is seven sixteenths full.
+pub const DEDUP_ENTRY_BYTES: usize = 96;
+/// Bytes that may wait for the writers when nobody names a number, if there is room.
+const QUEUE_BYTES_MAX_DEFAULT: usize = 256 * MIB as usize;
+/// Unless they are given, remembered ids get this part of the memory at most, and the writers' queues as much.
+const MEMORY_PART: usize = 8;
 /// Files a relay needs besides its connections: logs, libraries, connections that are being refused.
 const OPEN_FILES_RESERVED: usize = 64;
 /// Files each thread needs: its poll, its waker, its listener.
@@ -89,6 +98,8 @@ pub struct Config {
     pub dedup_entries_max: usize,
     /// Connections open at the same time.
     pub connections_max: usize,
+    /// Memory of the whole process, in bytes.
+    pub memory_max: usize,
     /// Bytes of an HTTP request or response head.
     pub head_bytes_max: usize,
     /// From accept or connect to a finished WebSocket handshake.
@@ -213,7 +224,8 @@ impl Config {
     fn limits_line(&self) -> String {
         let size = |bytes: usize| Size(bytes as u64);
         format!(
-            "limits: connections {}, message {}, depth {}, backlog {}, queue {} turns and {}, head {}, remembered ids {}",
+            "limits: memory {}, connections {}, message {}, depth {}, backlog {}, queue {} turns and {}, head {}, remembered ids {}",
+            Size(self.memory_max as u64 / MIB * MIB),
             self.connections_max,
             size(self.message_bytes_max),
             self.message_depth_max,
@@ -332,14 +344,17 @@ pub(crate) struct Flags {
     /// Turns waiting for one writer; more makes the readers wait
     #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 64, value_parser = count(1..=65_536))]
     queue_turns_max: usize,
-    /// Bytes waiting for all the writers; more makes the readers wait
-    #[arg(long, value_name = "SIZE", help_heading = "Limits", default_value_t = Size(256 * MIB),
-          value_parser = size(MIB..=64 * GIB))]
-    queue_bytes_max: Size,
-    /// Message ids remembered against duplicates; beyond it the oldest are forgotten early
-    #[arg(long, value_name = "COUNT", help_heading = "Limits", default_value_t = 2_000_000,
-          value_parser = count(1000..=1_000_000_000))]
-    dedup_entries_max: usize,
+    /// Bytes waiting for all the writers; more makes the readers wait [default: 256M, or an eighth of --memory-max]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", value_parser = size(MIB..=64 * GIB))]
+    queue_bytes_max: Option<Size>,
+    /// Message ids remembered against duplicates; beyond it the oldest are forgotten early [default: 2000000, or what
+    /// an eighth of --memory-max holds]
+    #[arg(long, value_name = "COUNT", help_heading = "Limits", value_parser = count(1000..=1_000_000_000))]
+    dedup_entries_max: Option<usize>,
+    /// Memory of the whole process: near it new connections are refused, at it those are closed that hold the most
+    /// [default: three quarters of what the system gives]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", value_parser = size(64 * MIB..=1024 * GIB))]
+    memory_max: Option<Size>,
     /// Bytes of an HTTP request head
     #[arg(long, value_name = "SIZE", help_heading = "Limits", default_value_t = Size(16 * KIB),
           value_parser = size(KIB..=MIB))]
@@ -388,6 +403,9 @@ impl Flags {
                 + OPEN_FILES_PER_THREAD * (reactors + writers + shakers)
                 + self.peers.0.len(),
         );
+        let memory_max = self.memory_max.unwrap_or(Size(memory::derived())).bytes();
+        let part = memory_max / MEMORY_PART;
+        let queue_bytes_max = self.queue_bytes_max.map(Size::bytes);
         Ok(Config {
             tls,
             tls_roots: self.tls_roots,
@@ -403,8 +421,11 @@ impl Flags {
             message_depth_max: self.message_depth_max,
             backlog_bytes_max: self.backlog_bytes_max.bytes(),
             queue_turns_max: self.queue_turns_max,
-            queue_bytes_max: self.queue_bytes_max.bytes(),
-            dedup_entries_max: self.dedup_entries_max,
+            queue_bytes_max: queue_bytes_max.unwrap_or(QUEUE_BYTES_MAX_DEFAULT.min(part)),
+            dedup_entries_max: self
+                .dedup_entries_max
+                .unwrap_or(DEDUP_ENTRIES_MAX_DEFAULT.min(part / DEDUP_ENTRY_BYTES)),
+            memory_max,
             connections_max: self
                 .connections_max
                 .unwrap_or(spare_files.clamp(1, CONNECTIONS_MAX_DERIVED)),

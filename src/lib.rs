@@ -64,6 +64,7 @@
 //!   said after it saw the answer.
 //! - No peer can make the relay dial, run or write anything.
 //! - Everything is bounded, by a limit with a name: see the table in the README.
+//! - What grows with what peers do is counted in [`net::memory`], and the sum has a limit as well.
 //!
 //! # TLS
 //!

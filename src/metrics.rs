@@ -41,6 +41,8 @@ counters! {
     RejectedAddressFull = "rejected_address_full",
     /// Connections turned away because their address came faster than `--address-accepts-per-second`.
     RejectedAddressPace = "rejected_address_pace",
+    /// Connections turned away because nine tenths of `--memory-max` were in use.
+    RejectedMemory = "rejected_memory",
     /// Requests for a WebSocket turned away because of `--origins`.
     RejectedOrigin = "rejected_origin",
     /// Requests for a WebSocket turned away because the token was missing or wrong.
@@ -127,6 +129,8 @@ counters! {
     ClosedStalled = "closed_stalled",
     /// Peers closed because they answered no ping.
     ClosedSilent = "closed_silent",
+    /// Connections closed because the memory was full and they held the most.
+    ClosedMemory = "closed_memory",
     /// Peers closed because they broke the WebSocket protocol.
     ClosedProtocol = "closed_protocol",
     /// Frames given up because a link was down for too long, or too much was said meanwhile.

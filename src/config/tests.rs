@@ -68,6 +68,7 @@ fn every_flag_is_a_variable() {
             "log" => "debug",
             "log-format" => "json",
             "head-bytes-max" => "9K",
+            "memory-max" => "900M",
             size if size.ends_with("-bytes-max") => "9M",
             count if count.ends_with("-max") => "9999",
             _ => "9",
@@ -224,7 +225,7 @@ fn help_shows_every_flag_under_a_heading() {
         "Limits:",
         "Times:",
         "Log:",
-        "[default: 256M]",
+        "[default: 4M]",
         "/gun",
         "PEERS",
     ] {
@@ -303,4 +304,17 @@ fn a_token_of_another_relay_is_no_part_of_its_name() {
     assert_eq!(peer.path_and_query, "/gun?x=1&token=top-secret&y");
     let fault = fault(&["--peers=ftp://a/gun?token=top-secret"], &[]);
     assert!(!fault.contains("top-secret"), "{fault}");
+}
+
+#[test]
+fn what_grows_with_the_memory_follows_it_unless_it_is_given() {
+    let config = |args: &[&str]| config(args, &[]).unwrap();
+    let small = config(&["--memory-max=256M"]);
+    assert_eq!((small.memory_max, small.queue_bytes_max), (256 << 20, 32 << 20));
+    assert_eq!(small.dedup_entries_max, (32 << 20) / DEDUP_ENTRY_BYTES);
+    let large = config(&["--memory-max=64G"]);
+    assert_eq!((large.queue_bytes_max, large.dedup_entries_max), (256 << 20, 2_000_000));
+    let given = config(&["--memory-max=256M", "--queue-bytes-max=2M", "--dedup-entries-max=1000"]);
+    assert_eq!((given.queue_bytes_max, given.dedup_entries_max), (2 << 20, 1000));
+    assert!(config(&[]).memory_max >= 64 << 20);
 }

@@ -36,6 +36,8 @@ const LOG_GAP: Duration = Duration::from_secs(10);
 pub enum Rejection {
     /// `--connections-max` are open.
     Full,
+    /// Nine tenths of `--memory-max` are in use.
+    Memory,
     /// Too many connections of all together in a short time; when to come again.
     Pace(Duration),
     /// The address has as many connections as it may.
@@ -55,6 +57,7 @@ impl Rejection {
     pub fn counter(self) -> Counter {
         match self {
             Rejection::Full => Counter::RejectedFull,
+            Rejection::Memory => Counter::RejectedMemory,
             Rejection::Pace(_) => Counter::RejectedPace,
             Rejection::AddressFull => Counter::RejectedAddressFull,
             Rejection::AddressPace(_) => Counter::RejectedAddressPace,
@@ -68,7 +71,9 @@ impl Rejection {
     pub fn retry_after(self) -> Option<Duration> {
         match self {
             Rejection::Pace(wait) | Rejection::AddressPace(wait) => Some(wait),
-            Rejection::Full | Rejection::AddressFull => Some(Duration::from_secs(5)),
+            Rejection::Full | Rejection::Memory | Rejection::AddressFull => {
+                Some(Duration::from_secs(5))
+            }
             Rejection::Origin | Rejection::Token | Rejection::NoProxyHeader => None,
         }
     }
@@ -78,6 +83,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Rejection::Full => "this relay has as many connections as it may",
+            Rejection::Memory => "this relay is short of memory",
             Rejection::Pace(_) => "too many connect to this relay at the same time",
             Rejection::AddressFull => "your address has as many connections as it may",
             Rejection::AddressPace(_) => "your address connects too often",

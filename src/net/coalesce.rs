@@ -16,9 +16,10 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use self::framing::Framing;
+use super::memory::{self, Gauge};
 use super::queue::{Body, Outbound, Turn};
 use super::remote::Piece;
-use crate::ws::frame;
+use crate::ws::frame::{self, HEADER_BYTES_MAX};
 
 mod framing;
 
@@ -107,12 +108,15 @@ pub struct Coalescer {
     own: BytesMut,
     pieces: Vec<Piece>,
     cut_frames: usize,
+    /// Counts the memory of batches until no peer needs them any more.
+    gauge: Arc<Gauge>,
 }
 
 impl Coalescer {
     /// An empty batch, whose frames hold up to `frame_bytes_max` bytes of messages, or one message.
-    pub fn new(frame_bytes_max: usize) -> Self {
+    pub fn new(frame_bytes_max: usize, gauge: Arc<Gauge>) -> Self {
         Coalescer {
+            gauge,
             frame_bytes_max,
             bytes: 0,
             turns: Vec::new(),
@@ -196,15 +200,31 @@ impl Coalescer {
     /// Encodes the batch. After this it can be handed out. Returns the peers' marks.
     pub fn encode(&mut self) -> Marks {
         self.marks.sort_by_key(|(slot, _)| *slot);
+        self.buffer.reserve(self.encoded_bytes_max());
         let mut start = 0;
         while start < self.broadcasts.len() {
             start = self.encode_group(start);
         }
-        self.encoded = self.buffer.split().freeze();
+        // A batch has memory of its own: what the slowest peer needs of it holds no other.
+        let buffer = std::mem::take(&mut self.buffer);
+        let capacity = buffer.capacity();
+        self.encoded = match capacity {
+            0 => Bytes::new(),
+            _ => memory::counted(buffer, capacity, &self.gauge),
+        };
         let mut shared = std::mem::take(&mut self.shared);
         self.share_groups(&mut shared);
         self.shared = shared;
         Marks(std::mem::take(&mut self.marks))
+    }
+
+    /// What encoding needs at most: texts, and for each a comma and a header of its own.
+    fn encoded_bytes_max(&self) -> usize {
+        let texts: usize = self.turns.iter().map(|turn| turn.text_bytes()).sum();
+        match self.broadcasts.len() {
+            0 => 0,
+            count => texts + (1 + HEADER_BYTES_MAX) * (count + 1),
+        }
     }
 
     /// Encodes the frame that starts with broadcast message `start`. Returns where the next does.
@@ -280,7 +300,8 @@ impl Coalescer {
 
     fn push_encoded(&self, range: Range<usize>, ends_frame: bool, pieces: &mut Vec<Piece>) {
         if !range.is_empty() {
-            pieces.push(Piece { bytes: self.encoded.slice(range), ends_frame });
+            let bytes = self.encoded.slice(range);
+            pieces.push(Piece { bytes, ends_frame, is_alone: false });
         }
     }
 
@@ -288,8 +309,9 @@ impl Coalescer {
         let (_, Body::Large(parts)) = self.body(message) else {
             unreachable!("the message is large");
         };
-        let parts = parts.iter().map(|part| Piece { bytes: part.clone(), ends_frame: false });
-        pieces.extend(parts);
+        let piece =
+            |part: &Bytes| Piece { bytes: part.clone(), ends_frame: false, is_alone: false };
+        pieces.extend(parts.iter().map(piece));
         if let Some(last) = pieces.last_mut() {
             last.ends_frame = true;
         }
@@ -318,7 +340,7 @@ impl Coalescer {
         if bytes * SHARED_PART_MIN < self.encoded.len() && bytes > 0 {
             let mut copy = Vec::with_capacity(bytes);
             self.pieces.drain(..).for_each(|piece| copy.extend_from_slice(&piece.bytes));
-            self.pieces.push(Piece { bytes: copy.into(), ends_frame: true });
+            self.pieces.push(Piece { bytes: copy.into(), ends_frame: true, is_alone: true });
         }
     }
 

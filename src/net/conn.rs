@@ -102,6 +102,8 @@ pub struct Conn {
     pub since: Instant,
     /// Bytes read from it.
     pub bytes_in: u64,
+    /// Memory it is counted with, in bytes.
+    pub held: usize,
 }
 
 impl Conn {
@@ -120,6 +122,15 @@ impl Conn {
         // Nobody else has the socket before the connection is a peer.
         if let Some(socket) = Arc::get_mut(&mut self.socket) {
             socket.address = client;
+        }
+    }
+
+    /// Memory it holds: its request's head, or an unfinished message, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        match &self.stage {
+            Stage::Proxy(head) | Stage::Head(head) => head.capacity(),
+            Stage::Open(hearing) => hearing.reader.held_bytes(),
+            Stage::Ended(_) => 0,
         }
     }
 

@@ -130,7 +130,7 @@ fn broken(fault: ReadError, peer: &Peer) -> Fate {
 }
 
 /// A close frame with this code, or without any.
-fn last_frame(code: Option<u16>, reason: &str, peer: &Peer) -> Bytes {
+pub fn last_frame(code: Option<u16>, reason: &str, peer: &Peer) -> Bytes {
     let payload = code.map(|code| frame::close_payload(code, reason)).unwrap_or_default();
     if peer.is_dialled {
         return frame::masked(Opcode::Close, &[&payload], rand::random()).into();

@@ -80,7 +80,7 @@ pub fn refuse(error: &HeadError) -> Vec<u8> {
 /// The answer to a connection that may not come in.
 pub fn reject(rejection: Rejection) -> Vec<u8> {
     let status = match rejection {
-        Rejection::Full | Rejection::Pace(_) => "503 Service Unavailable",
+        Rejection::Full | Rejection::Memory | Rejection::Pace(_) => "503 Service Unavailable",
         Rejection::AddressFull | Rejection::AddressPace(_) => "429 Too Many Requests",
         Rejection::Origin => "403 Forbidden",
         Rejection::Token => "401 Unauthorized",

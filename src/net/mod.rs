@@ -7,6 +7,7 @@
 //! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
+//! - [`memory`]: what is held for peers, and who goes when it is too much.
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share, and [`session`]
 //!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
 
@@ -19,6 +20,7 @@ pub mod dial;
 pub mod handshake;
 pub mod hear;
 pub mod http;
+pub mod memory;
 pub mod queue;
 pub mod reactor;
 pub mod relay;

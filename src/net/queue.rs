@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
 use super::bell::Bell;
+use super::memory::{self, Gauge, Held};
 use super::socket::Socket;
 use crate::config::Config;
 use crate::dam::mesh::Outgoing;
@@ -92,6 +93,8 @@ pub struct Turn {
     items: Vec<Outbound>,
     bytes: usize,
     budget: Arc<Budget>,
+    /// Counts its memory but for large messages, which are counted on their own.
+    _held: Held,
 }
 
 impl Turn {
@@ -105,6 +108,11 @@ impl Turn {
         self.bytes
     }
 
+    /// How long the text of all small messages is.
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// The text of small messages.
     pub fn text(&self, range: &Range<usize>) -> &[u8] {
         &self.text[range.clone()]
@@ -115,29 +123,37 @@ impl Turn {
 impl Turn {
     /// A turn that no reactor made and no budget pays for.
     pub(super) fn of(text: Vec<u8>, items: Vec<Outbound>) -> Arc<Turn> {
-        Arc::new(Turn { text, items, bytes: 0, budget: Budget::new(0) })
+        let _held = Held::new(&Arc::default(), 0);
+        Arc::new(Turn { text, items, bytes: 0, budget: Budget::new(0), _held })
     }
 }
 
 /// A received frame, whose text large messages are slices of.
 pub struct Source<'a> {
     payload: &'a [u8],
+    owned: Option<&'a Bytes>,
     shared: OnceCell<Bytes>,
 }
 
 impl<'a> Source<'a> {
     /// A frame that lies in a buffer of the reactor. It is copied if a large message needs it.
     pub fn borrowed(payload: &'a [u8]) -> Self {
-        Source { payload, shared: OnceCell::new() }
+        Source { payload, owned: None, shared: OnceCell::new() }
     }
 
     /// A frame with memory of its own.
     pub fn owned(payload: &'a Bytes) -> Self {
-        Source { payload, shared: OnceCell::from(payload.clone()) }
+        Source { payload, owned: Some(payload), shared: OnceCell::new() }
     }
 
-    fn slice(&self, range: Range<usize>) -> Bytes {
-        self.shared.get_or_init(|| Bytes::copy_from_slice(self.payload)).slice(range)
+    /// A part of it, which counts for all of it once.
+    fn slice(&self, range: Range<usize>, gauge: &Arc<Gauge>) -> Bytes {
+        let share = || {
+            let copy = || Bytes::copy_from_slice(self.payload);
+            let bytes = self.owned.cloned().unwrap_or_else(copy);
+            memory::counted(bytes, self.payload.len(), gauge)
+        };
+        self.shared.get_or_init(share).slice(range)
     }
 }
 
@@ -152,6 +168,8 @@ impl Drop for Turn {
 pub struct Budget {
     used: AtomicUsize,
     bytes_max: usize,
+    /// Counts the memory of turns and large messages.
+    gauge: Arc<Gauge>,
     waiting: AtomicUsize,
     /// Held by the first of those who wait; the others line up for it.
     door: Mutex<()>,
@@ -162,7 +180,13 @@ pub struct Budget {
 impl Budget {
     /// A budget of `bytes_max`.
     pub fn new(bytes_max: usize) -> Arc<Self> {
+        Budget::counted(bytes_max, Arc::default())
+    }
+
+    /// The same; `gauge` counts what is taken until it is gone from the writers' backlogs as well.
+    pub fn counted(bytes_max: usize, gauge: Arc<Gauge>) -> Arc<Self> {
         Arc::new(Budget {
+            gauge,
             used: AtomicUsize::new(0),
             bytes_max,
             waiting: AtomicUsize::new(0),
@@ -209,6 +233,13 @@ impl Budget {
 pub struct Lane {
     sender: Sender<Arc<Turn>>,
     bell: Arc<Bell<Waker>>,
+}
+
+impl Lane {
+    /// What wakes the writer.
+    pub fn bell(&self) -> Arc<Bell<Waker>> {
+        self.bell.clone()
+    }
 }
 
 /// A queue of at most `turns_max` turns: its two ends.
@@ -290,7 +321,10 @@ impl Outbox {
             let mut pieces = Vec::with_capacity(4);
             message.parts(|part| {
                 pieces.push(match part {
-                    Part::Kept(range) => source.slice(start + range.start..start + range.end),
+                    Part::Kept(range) => {
+                        let range = start + range.start..start + range.end;
+                        source.slice(range, &self.budget.gauge)
+                    }
                     Part::New(text) => Bytes::copy_from_slice(text),
                 });
             });
@@ -316,13 +350,13 @@ impl Outbox {
         }
         let text = std::mem::take(&mut self.text);
         let items = std::mem::take(&mut self.items);
-        let bytes = text.capacity()
-            + items.capacity() * size_of::<Outbound>()
-            + std::mem::take(&mut self.large_bytes);
+        let own_bytes = text.capacity() + items.capacity() * size_of::<Outbound>();
+        let bytes = own_bytes + std::mem::take(&mut self.large_bytes);
         if self.budget.take(bytes) {
             self.counters.count(Counter::QueueWaits);
         }
-        let turn = Arc::new(Turn { text, items, bytes, budget: self.budget.clone() });
+        let _held = Held::new(&self.budget.gauge, own_bytes);
+        let turn = Arc::new(Turn { text, items, bytes, budget: self.budget.clone(), _held });
         let writers = std::mem::take(&mut self.writers);
         for (index, lane) in self.lanes.iter().enumerate() {
             if writers & 1 << index != 0 {

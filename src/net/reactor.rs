@@ -32,8 +32,9 @@ use super::admission::crowd::Pass;
 use super::admission::{Admission, RefusalLog, Rejection, proxy};
 use super::conn::{Conn, Hearing, Link, Stage};
 use super::handshake::{Newcomer, Porch, Secured};
-use super::hear::{Fate, Hearer};
+use super::hear::{self, Fate, Hearer};
 use super::http::{self, About, Answer};
+use super::memory::{CONNECTION_BYTES, Keeper, LOOK_BYTES, Pressure};
 use super::queue::{Outbound, Outbox};
 use super::session::Session;
 use super::socket::{Ending, Received, Socket};
@@ -137,6 +138,8 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// This reactor ages the memory of ids for all.
     pub ages_memory: bool,
+    /// Looks after the memory that connections hold here.
+    pub keeper: Keeper,
 }
 
 /// See the module's head.
@@ -153,6 +156,9 @@ pub struct Reactor {
     router: Router,
     outbox: Outbox,
     counters: Arc<Counters>,
+    keeper: Keeper,
+    /// Bytes that connections hold more than when the memory was last looked at.
+    grown: usize,
     conns: Slab<Conn>,
     generation: u32,
     ready: VecDeque<Token>,
@@ -183,6 +189,8 @@ impl Reactor {
             router: parts.router,
             outbox: parts.outbox,
             counters: parts.counters,
+            keeper: parts.keeper,
+            grown: 0,
             conns: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -209,6 +217,7 @@ impl Reactor {
             self.read_ready();
             self.run_timers();
             self.outbox.flush();
+            self.keep_memory();
         }
     }
 
@@ -225,9 +234,10 @@ impl Reactor {
             self.tls_acceptor.due(),
             self.age_at,
             self.ends,
+            self.keeper.due(self.now),
         ];
         let timeout = match until.into_iter().flatten().min() {
-            _ if !self.ready.is_empty() => Some(Duration::ZERO),
+            _ if !self.ready.is_empty() && !self.keeper.is_full() => Some(Duration::ZERO),
             Some(until) => Some(until.saturating_duration_since(Instant::now())),
             None => None,
         };
@@ -367,6 +377,9 @@ impl Reactor {
         if self.shared.open.load(Ordering::Relaxed) >= self.config.connections_max {
             return Err(Rejection::Full);
         }
+        if self.keeper.memory().pressure() >= Pressure::High {
+            return Err(Rejection::Memory);
+        }
         let admission = &self.shared.admission;
         match admission.speaks_for_another(sender) {
             true => Ok(None),
@@ -435,7 +448,9 @@ impl Reactor {
             pass: None,
             since: self.now,
             bytes_in: 0,
+            held: 0,
         });
+        self.keeper.gauge().add(CONNECTION_BYTES);
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         Some(token)
     }
@@ -485,10 +500,57 @@ impl Reactor {
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop_front() else { return };
             let (index, _) = untoken(token);
-            if self.conn_mut(token).is_some() && self.read(index) {
+            let is_full = self.keeper.is_full();
+            let Some(conn) = self.conn_mut(token) else { continue };
+            // A message that is being assembled has to wait until there is memory for it.
+            if is_full && conn.held > 0 || self.read(index) {
                 self.ready.push_back(token);
             }
+            if self.grown >= LOOK_BYTES && !self.keep_memory() {
+                return;
+            }
         }
+    }
+
+    /// Closes the worst connections while the memory is full and no other thread has worse ones.
+    /// Says whether there is room again.
+    fn keep_memory(&mut self) -> bool {
+        self.grown = 0;
+        while self.keeper.look(self.now) {
+            let held = |(index, conn): (usize, &Conn)| (conn.held, index);
+            let (bytes, index) = self.conns.iter().map(held).max().unwrap_or_default();
+            if !self.keeper.is_to_go(bytes, Instant::now()) {
+                return false;
+            }
+            let address = self.conns[index].socket.address;
+            self.keeper.note(Some(address), bytes, self.now);
+            self.evict(index);
+        }
+        true
+    }
+
+    fn evict(&mut self, index: usize) {
+        let Stage::Open(hearing) = &self.conns[index].stage else {
+            self.conns[index].socket.end(Ending::Memory);
+            self.respond(index, &http::reject(Rejection::Memory));
+            return self.settle(index);
+        };
+        let last = hear::last_frame(Some(frame::CLOSE_AGAIN), "out of memory", &hearing.peer);
+        self.finish(index, last, Ending::Memory);
+        self.settle(index);
+    }
+
+    /// Brings up to date what a connection is counted with.
+    fn settle(&mut self, index: usize) {
+        let Some(conn) = self.conns.get_mut(index) else { return };
+        let held = conn.held_bytes();
+        if held == conn.held {
+            return;
+        }
+        let before = std::mem::replace(&mut conn.held, held);
+        self.grown += held.saturating_sub(before);
+        self.keeper.gauge().add(held);
+        self.keeper.gauge().sub(before);
     }
 
     /// Reads a connection once. Says whether it is to be read again without a new event.
@@ -517,6 +579,7 @@ impl Reactor {
             }
         };
         self.buffer = buffer;
+        self.settle(index);
         let Some(conn) = self.conns.get_mut(index) else { return false };
         conn.is_ready = again || conn.is_hung_up;
         match conn.overdraft(self.now) {
@@ -740,6 +803,7 @@ impl Reactor {
     #[doc(alias = "bye")]
     fn remove(&mut self, index: usize, ending: Ending) {
         let conn = self.conns.remove(index);
+        self.keeper.gauge().sub(conn.held + CONNECTION_BYTES);
         conn.socket.end(ending);
         let ending = conn.socket.ending().unwrap_or(ending);
         conn.leave(&self.shared.mesh.peers);

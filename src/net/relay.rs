@@ -21,6 +21,7 @@ use super::admission::Admission;
 use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use super::handshake::{self, Doors, Porch, Secured, Shaker};
+use super::memory::{Keeper, Memory, Pressure};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, Reactor, Shared};
 use super::renewal;
@@ -54,6 +55,7 @@ const STOP_GRACE: Duration = Duration::from_secs(6);
 pub struct Relay {
     addresses: Vec<SocketAddr>,
     metrics: Arc<Metrics>,
+    memory: Arc<Memory>,
     shared: Arc<Shared>,
     /// As it was last reloaded.
     config: Mutex<Arc<Config>>,
@@ -125,11 +127,12 @@ impl Relay {
             sequence: AtomicU64::new(0),
             config: config.clone(),
         });
-        let budget = Budget::new(config.queue_bytes_max);
-        let mut starter =
-            Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
+        let memory = Arc::new(Memory::new(&config));
+        let budget = Budget::counted(config.queue_bytes_max, memory.of_all());
+        let (lanes, threads) = (Vec::new(), Vec::new());
+        let mut starter = Starter { shared, metrics, memory, budget, lanes, threads };
         let addresses = addresses(&listeners)?;
-        let (porch, lanes) = match &identity {
+        let (porch, handshake_lanes) = match &identity {
             Some(_) => {
                 let built = Porch::build(config.tls_threads, config.tls_handshakes_max)?;
                 (Some(built.0), built.1)
@@ -145,11 +148,12 @@ impl Relay {
         }
         let mut renewals = None;
         if let (Some(identity), Some(porch)) = (&identity, &porch) {
-            for (index, lane) in lanes.into_iter().enumerate() {
+            for (index, lane) in handshake_lanes.into_iter().enumerate() {
                 starter.start_shaker(index, lane, porch, identity, &reactors)?;
             }
             renewals = Some(starter.start_renewal(identity)?);
         }
+        starter.set_alarm(&reactors);
         let mut outbox = starter.outbox();
         let mut diallers = Vec::new();
         for (index, url) in config.peers.iter().enumerate() {
@@ -157,13 +161,14 @@ impl Relay {
             let roots = roots.clone().filter(|_| url.is_tls);
             diallers.push(starter.start_dialler(url, roots, reactor, &mut outbox)?);
         }
-        let Starter { shared, metrics, threads, .. } = starter;
+        let Starter { shared, metrics, memory, threads, .. } = starter;
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
         let (config, listeners) = (Mutex::new(config), Mutex::new(listeners));
         let renewals = Mutex::new(renewals);
         Ok(Relay {
             addresses,
             metrics,
+            memory,
             shared,
             config,
             listeners,
@@ -174,6 +179,11 @@ impl Relay {
             outbox,
             threads,
         })
+    }
+
+    /// Whether there is memory for more.
+    pub fn pressure(&self) -> Pressure {
+        self.memory.pressure()
     }
 
     /// Accepts connections. A listener is shared where there are more reactors, and a reactor has several where there
@@ -395,6 +405,7 @@ impl Drop for Relay {
 struct Starter {
     shared: Arc<Shared>,
     metrics: Arc<Metrics>,
+    memory: Arc<Memory>,
     budget: Arc<Budget>,
     lanes: Vec<Lane>,
     threads: Vec<JoinHandle<()>>,
@@ -405,6 +416,19 @@ impl Starter {
         Outbox::new(self.lanes.clone(), self.budget.clone(), self.metrics.for_thread())
     }
 
+    /// A shortage of memory wakes everybody.
+    fn set_alarm(&self, reactors: &[ReactorHandle]) {
+        let wakers: Vec<_> = reactors.iter().map(|reactor| reactor.waker.clone()).collect();
+        let bells: Vec<_> = self.lanes.iter().map(Lane::bell).collect();
+        self.memory.set_alarm(move || {
+            for waker in &wakers {
+                // An error says that the reactor has ended.
+                let _ended = waker.wake();
+            }
+            bells.iter().for_each(|bell| bell.ring());
+        });
+    }
+
     fn start_writer(&mut self, index: usize) -> io::Result<()> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), BELL)?;
@@ -412,7 +436,10 @@ impl Starter {
         self.lanes.push(lane);
         let config = self.shared.config.clone();
         let counters = self.metrics.for_thread();
-        let writer = Writer::new(writer::Parts { index, poll, queue, bell, config, counters });
+        let gauge = self.memory.of_writer(index, config.reactors);
+        let keeper = Keeper::new(self.memory.clone(), gauge);
+        let writer =
+            Writer::new(writer::Parts { index, poll, queue, bell, config, counters, keeper });
         self.spawn(format!("writer-{index}"), move || writer.run())
     }
 
@@ -438,6 +465,7 @@ impl Starter {
             outbox: self.outbox(),
             counters: self.metrics.for_thread(),
             ages_memory: index == 0,
+            keeper: Keeper::new(self.memory.clone(), self.memory.of_reactor(index)),
             shared,
         });
         self.spawn(format!("reactor-{index}"), move || reactor.run())?;

@@ -22,6 +22,7 @@ use mio::{Interest, Registry, Token};
 use smallvec::SmallVec;
 use std::os::fd::AsRawFd;
 
+use super::memory::{Gauge, Held};
 use super::socket::{Ending, Socket, Written};
 use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Counters};
@@ -30,6 +31,14 @@ use crate::ws::frame::{self, Opcode};
 /// How long a frame waits for a link that is down: as long as relays remember ids for sure. An
 /// older message may have reached the others another way, and they would take it for new.
 const HELD_MAX: Duration = Duration::from_secs(9);
+
+/// The rest of a frame that was begun is kept for a peer that has to go for want of memory if it is
+/// at most so long, in bytes.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// Places in the list of what waits that are kept when nothing waits any more; what a spike left is
+/// given back.
+const KEPT_PLACES_MAX: usize = 64;
 
 /// Slices given to one write call: Linux takes 1024.
 const SLICES_MAX: usize = 256;
@@ -41,6 +50,8 @@ pub struct Piece {
     pub bytes: Bytes,
     /// A frame ends with them.
     pub ends_frame: bool,
+    /// Nobody else has them, so that this peer answers for their memory.
+    pub is_alone: bool,
 }
 
 /// A piece in a backlog.
@@ -49,7 +60,20 @@ struct Waiting {
     bytes: Bytes,
     ends_frame: bool,
     since: Instant,
+    /// Counts its place in the list, and its bytes if they are this peer's alone.
+    _held: Held,
 }
+
+impl Waiting {
+    fn new(bytes: Bytes, ends_frame: bool, is_alone: bool, pen: &Pen<'_>) -> Self {
+        let alone = if is_alone { bytes.len() } else { 0 };
+        let _held = Held::new(pen.gauge, PLACE_BYTES + alone);
+        Waiting { bytes, ends_frame, since: pen.now, _held }
+    }
+}
+
+/// A place in the list of what waits, which may have grown to twice what it needs.
+const PLACE_BYTES: usize = 2 * size_of::<Waiting>();
 
 /// What a writer lends to its peers while they write.
 pub struct Pen<'a> {
@@ -61,6 +85,8 @@ pub struct Pen<'a> {
     pub now: Instant,
     /// See the module's invariants.
     pub backlog_bytes_max: usize,
+    /// Where the memory of backlogs is counted.
+    pub gauge: &'a Arc<Gauge>,
 }
 
 /// How far a peer's connection is.
@@ -157,7 +183,7 @@ impl Remote {
         self.is_held = false;
         self.shorten(pen);
         self.backlog_bytes += first.len();
-        self.backlog.push_front(Waiting { bytes: first, ends_frame: true, since: pen.now });
+        self.backlog.push_front(Waiting::new(first, true, true, pen));
         self.write_backlog(token, pen);
     }
 
@@ -186,7 +212,7 @@ impl Remote {
                 Err(error) => return self.go_deaf(&error),
             }
         }
-        self.keep_rest(pieces, taken, pen.now);
+        self.keep_rest(pieces, taken, pen);
         if !self.is_waiting() {
             return;
         }
@@ -216,6 +242,9 @@ impl Remote {
             }
         }
         self.stuck_since = None;
+        if self.backlog.capacity() > KEPT_PLACES_MAX {
+            self.backlog = VecDeque::new();
+        }
         if matches!(self.state, State::Closing(_)) {
             socket.finish();
         }
@@ -228,7 +257,7 @@ impl Remote {
         }
         self.state = State::Closing(pen.now);
         self.backlog_bytes += close.len();
-        self.backlog.push_back(Waiting { bytes: close, ends_frame: true, since: pen.now });
+        self.backlog.push_back(Waiting::new(close, true, true, pen));
         if self.stuck_since.is_none() {
             self.write_backlog(token, pen);
         }
@@ -242,6 +271,32 @@ impl Remote {
         self.keep_begun_frame();
         let close = self.close_frame(frame::CLOSE_AGAIN, "reading too slowly");
         self.finish(close, token, pen);
+    }
+
+    /// Gives up what waits because the memory is full. The peer is told as by
+    /// [`close_slow`](Self::close_slow), unless the frame being written is what holds the memory.
+    pub fn evict(&mut self, token: Token, pen: &Pen<'_>) {
+        match self.state {
+            State::Open if self.socket.is_none() => return self.give_up_waiting(),
+            State::Open => {}
+            State::Closing(_) | State::Deaf => return self.hang_up(Ending::Memory),
+        }
+        self.close_slow(Ending::Memory, token, pen);
+        if self.backlog_bytes > KEPT_BYTES_MAX {
+            self.hang_up(Ending::Memory);
+        }
+    }
+
+    /// Likewise, of a link that is down.
+    fn give_up_waiting(&mut self) {
+        self.backlog = VecDeque::new();
+        self.backlog_bytes = 0;
+        self.is_mid_frame = false;
+    }
+
+    /// The memory it holds, as far as one can say when much of it is shared, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.backlog_bytes + self.backlog.len() * PLACE_BYTES
     }
 
     /// A close frame as this peer must get it.
@@ -267,7 +322,7 @@ impl Remote {
         !self.backlog.is_empty() || self.is_held
     }
 
-    fn keep_rest(&mut self, pieces: &[Piece], mut written: usize, since: Instant) {
+    fn keep_rest(&mut self, pieces: &[Piece], mut written: usize, pen: &Pen<'_>) {
         let mut is_mid_frame = false;
         for piece in pieces {
             let done = written.min(piece.bytes.len());
@@ -277,8 +332,8 @@ impl Remote {
                     self.is_mid_frame = is_mid_frame || done > 0;
                 }
                 self.backlog_bytes += piece.bytes.len() - done;
-                let (bytes, ends_frame) = (piece.bytes.slice(done..), piece.ends_frame);
-                self.backlog.push_back(Waiting { bytes, ends_frame, since });
+                let rest = piece.bytes.slice(done..);
+                self.backlog.push_back(Waiting::new(rest, piece.ends_frame, piece.is_alone, pen));
             }
             is_mid_frame = !piece.ends_frame;
         }

@@ -30,6 +30,8 @@ pub enum Ending {
     Stalled,
     /// It answered no ping.
     Silent,
+    /// The memory was full and it held the most.
+    Memory,
     /// It did not finish its request in time.
     Handshake,
     /// It was a plain HTTP request, answered or refused.
@@ -49,6 +51,7 @@ impl Ending {
             Ending::Slow => Some(Counter::ClosedSlow),
             Ending::Stalled => Some(Counter::ClosedStalled),
             Ending::Silent => Some(Counter::ClosedSilent),
+            Ending::Memory => Some(Counter::ClosedMemory),
             Ending::Protocol => Some(Counter::ClosedProtocol),
             Ending::Handshake => Some(Counter::HandshakeTimeouts),
             _ => None,
@@ -64,6 +67,7 @@ impl fmt::Display for Ending {
             Ending::Slow => "the peer reads too slowly",
             Ending::Stalled => "the peer stopped reading",
             Ending::Silent => "the peer answers no ping",
+            Ending::Memory => "the memory was full and the peer held the most",
             Ending::Handshake => "the request took too long",
             Ending::Http => "the request was answered",
             Ending::Itself => "the link leads to this relay itself",
@@ -73,12 +77,13 @@ impl fmt::Display for Ending {
     }
 }
 
-const ENDINGS: [Ending; 10] = [
+const ENDINGS: [Ending; 11] = [
     Ending::Peer,
     Ending::Protocol,
     Ending::Slow,
     Ending::Stalled,
     Ending::Silent,
+    Ending::Memory,
     Ending::Handshake,
     Ending::Http,
     Ending::Itself,

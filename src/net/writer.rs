@@ -20,6 +20,7 @@ use slab::Slab;
 
 use super::bell::Bell;
 use super::coalesce::{Coalescer, Mark, Marks};
+use super::memory::Keeper;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
 use super::socket::{Ending, Socket};
@@ -65,6 +66,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// This thread's counters.
     pub counters: Arc<Counters>,
+    /// Looks after the memory that peers hold here.
+    pub keeper: Keeper,
 }
 
 /// See the module's head.
@@ -120,7 +123,7 @@ impl Writer {
     pub fn new(parts: Parts) -> Self {
         let now = Instant::now();
         Writer {
-            batch: Coalescer::new(parts.config.batch_bytes_max),
+            batch: Coalescer::new(parts.config.batch_bytes_max, parts.keeper.gauge().clone()),
             parts,
             remotes: Slab::new(),
             slots: HashMap::new(),
@@ -146,6 +149,7 @@ impl Writer {
             self.take_turns();
             self.deliver_if_due();
             self.run_timers();
+            self.keep_memory();
         }
         // Reactors may still wait for room in the queue: let them end as well.
         self.parts.queue.iter().for_each(drop);
@@ -164,6 +168,7 @@ impl Writer {
             self.has_trouble.then_some(self.next_tick),
             self.drain.as_ref().map(|drain| drain.next_slice),
             (!self.batch.is_empty()).then(|| self.next_delivery()),
+            self.parts.keeper.due(self.now),
         ];
         let until = until.into_iter().flatten().min();
         let Parts { poll, queue, bell, .. } = &mut self.parts;
@@ -452,6 +457,22 @@ impl Writer {
         }
     }
 
+    /// Closes the worst peers while the memory is full and nobody else has worse ones.
+    fn keep_memory(&mut self) {
+        while self.parts.keeper.look(self.now) {
+            let held = |(slot, remote): (usize, &Remote)| (remote.held_bytes(), slot);
+            let (bytes, slot) = self.remotes.iter().map(held).max().unwrap_or_default();
+            if !self.parts.keeper.is_to_go(bytes, self.now) {
+                return;
+            }
+            let remote = &mut self.remotes[slot];
+            let address = remote.socket().map(|socket| socket.address);
+            remote.evict(Token(slot), &pen(&self.parts, self.now));
+            self.has_trouble |= is_trouble(remote);
+            self.parts.keeper.note(address, bytes, self.now);
+        }
+    }
+
     fn start_drain(&mut self, time: Duration) {
         let count = self.remotes.len().max(1);
         let slices = (time.as_millis() / DRAIN_SLICE.as_millis()).max(1) as usize;
@@ -487,6 +508,7 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
         counters: &parts.counters,
         now,
         backlog_bytes_max: parts.config.backlog_bytes_max,
+        gauge: parts.keeper.gauge(),
     }
 }
 
@@ -519,7 +541,7 @@ fn deliver_to(
 fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
     if remote.is_open() && remote.socket().is_some() {
         pen.counters.count(Counter::FramesOut);
-        remote.send(&[Piece { bytes, ends_frame: true }], Token(slot), pen);
+        remote.send(&[Piece { bytes, ends_frame: true, is_alone: true }], Token(slot), pen);
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) const FIN: u8 = 0x80;
 /// Second header byte: a masking key follows the length.
 pub(super) const MASKED: u8 = 0x80;
 /// Longest header: two bytes, an eight byte length and a key.
-pub(super) const HEADER_BYTES_MAX: usize = 14;
+pub const HEADER_BYTES_MAX: usize = 14;
 
 /// What a frame is (RFC 6455 section 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

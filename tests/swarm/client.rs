@@ -4,6 +4,7 @@
 //! messages mean; a [`Crowd`] does.
 //!
 //! Edge-triggered: a client stays in the ready list until a read came back short.
+#![allow(dead_code)] // Each test binary uses its part.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -218,6 +219,16 @@ impl Swarm {
         if !std::mem::replace(&mut sender.is_dirty, true) {
             self.dirty.push(client);
         }
+    }
+
+    /// Bytes of the client's that the kernel has not taken yet.
+    pub fn unsent_bytes(&self, client: Id) -> usize {
+        self.clients[client].unsent.len()
+    }
+
+    /// The client's socket is open on this side.
+    pub fn is_connected(&self, client: Id) -> bool {
+        self.clients[client].stream.is_some()
     }
 
     /// Bytes for the client that the kernel holds, on both ends of the connection.

@@ -3,6 +3,7 @@
 //! Owns: who sends what to whom, and the shadow of what must arrive. Must not know: sockets.
 //! Everything is a closed loop: so much is under way at most, and nobody falls behind far enough to
 //! be closed for it.
+#![allow(dead_code)] // Each test binary uses its part.
 
 use std::collections::VecDeque;
 use std::ops::Range;

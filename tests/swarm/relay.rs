@@ -1,6 +1,7 @@
 //! The relay under test: a process, and what the kernel tells about it.
 //!
 //! Owns: starting, stopping, reading `/proc`. Must not know: what is sent to it.
+#![allow(dead_code)] // Each test binary uses its part.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -85,6 +86,13 @@ impl Relay {
     /// Memory that is its own alone, in bytes.
     pub fn private_bytes(&self) -> u64 {
         self.rollup("Private_Dirty:")
+    }
+
+    /// The most memory it ever used, in bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect(line) * 1024
     }
 
     /// Files it has open.

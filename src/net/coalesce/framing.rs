@@ -112,7 +112,7 @@ impl<'a> Framing<'a> {
             self.flush_own(true);
             self.frames += 1;
             let bytes = self.batch.encoded.slice(group.frame.clone());
-            return self.pieces.push(Piece { bytes, ends_frame: true });
+            return self.pieces.push(Piece { bytes, ends_frame: true, is_alone: false });
         }
         let text = broadcasts[run.start].text.start..broadcasts[run.end - 1].text.end;
         self.add_part(Part::Shared(text), run.len());
@@ -167,7 +167,7 @@ impl<'a> Framing<'a> {
                 (Part::Shared(range), text) if text.len() > COPIED_SLICE_BYTES_MAX => {
                     self.flush_own(false);
                     let bytes = self.batch.encoded.slice(range.clone());
-                    self.pieces.push(Piece { bytes, ends_frame: false });
+                    self.pieces.push(Piece { bytes, ends_frame: false, is_alone: false });
                 }
                 (_, text) => self.own.extend_from_slice(text),
             }
@@ -190,7 +190,7 @@ impl<'a> Framing<'a> {
             slices.push(b"]");
         }
         let frame = frame::masked(Opcode::Text, &slices, rand::random());
-        self.pieces.push(Piece { bytes: frame.into(), ends_frame: true });
+        self.pieces.push(Piece { bytes: frame.into(), ends_frame: true, is_alone: true });
     }
 
     /// A large message: a frame of its own.
@@ -203,7 +203,11 @@ impl<'a> Framing<'a> {
         if self.is_masked {
             let slices: SmallVec<[&[u8]; 16]> = parts.iter().map(|part| &part[..]).collect();
             let frame = frame::masked(Opcode::Text, &slices, rand::random());
-            return self.pieces.push(Piece { bytes: frame.into(), ends_frame: true });
+            return self.pieces.push(Piece {
+                bytes: frame.into(),
+                ends_frame: true,
+                is_alone: true,
+            });
         }
         let header = frame::text_header(self.batch.len_of(message));
         self.own.extend_from_slice(&header);
@@ -215,7 +219,7 @@ impl<'a> Framing<'a> {
     fn flush_own(&mut self, ends_frame: bool) {
         if !self.own.is_empty() {
             let bytes = self.own.split().freeze();
-            self.pieces.push(Piece { bytes, ends_frame });
+            self.pieces.push(Piece { bytes, ends_frame, is_alone: true });
         }
     }
 

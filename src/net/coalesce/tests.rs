@@ -45,7 +45,7 @@ impl Model {
                 expected: Vec::new(),
             })
             .collect();
-        let batch = Coalescer::new(batch_bytes_max);
+        let batch = Coalescer::new(batch_bytes_max, Arc::default());
         Model { random, batch_bytes_max, batch, peers, said: 0 }
     }
 
@@ -230,7 +230,7 @@ fn batch_of(lens: &[usize], batch_bytes_max: usize) -> Coalescer {
         text.extend_from_slice(format!(r#"{{"x":"{}"}}"#, "x".repeat(len - 8)).as_bytes());
         items.push(Outbound::Broadcast(Body::Small(start..text.len()), Default::default()));
     }
-    let mut batch = Coalescer::new(batch_bytes_max);
+    let mut batch = Coalescer::new(batch_bytes_max, Arc::default());
     batch.add_turn(Turn::of(text, items));
     batch
 }
@@ -276,7 +276,7 @@ fn a_batch_that_is_done_with_is_not_held() {
     let large = Bytes::from(format!(r#"{{"x":"{}"}}"#, "x".repeat(100_000)).into_bytes());
     let to = PeerId::new(0, 0);
     let items = vec![Outbound::Send(to, Body::Large([large.clone()].into()))];
-    let mut batch = Coalescer::new(9_000);
+    let mut batch = Coalescer::new(9_000, Arc::default());
     batch.add_turn(Turn::of(Vec::new(), items));
     batch.add_own(0, 0);
     let marks = batch.encode();

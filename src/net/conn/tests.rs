@@ -27,6 +27,7 @@ fn link_to(pid: &[u8], peers: &Peers) -> (Conn, crossbeam_channel::Receiver<Link
         is_paused: false,
         is_hung_up: false,
         pass: None,
+        held: 0,
         link: Some(Arc::new(Link { peer: id, name, events, pid: Mutex::default() })),
         since: Instant::now(),
         bytes_in: 0,

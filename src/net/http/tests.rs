@@ -147,6 +147,7 @@ fn answers_without_a_request_are_complete() {
         (refuse(&HeadError::HttpVersion), "505 HTTP Version Not Supported"),
         (reject(Rejection::Full), "503 Service Unavailable"),
         (reject(Rejection::Pace(Duration::ZERO)), "503 Service Unavailable"),
+        (reject(Rejection::Memory), "503 Service Unavailable"),
         (reject(Rejection::AddressFull), "429 Too Many Requests"),
         (reject(Rejection::Origin), "403 Forbidden"),
         (reject(Rejection::Token), "401 Unauthorized"),

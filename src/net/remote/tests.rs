@@ -25,6 +25,7 @@ struct Rig {
     metrics: Metrics,
     counters: Arc<Counters>,
     now: Instant,
+    gauge: Arc<Gauge>,
 }
 
 impl Rig {
@@ -32,7 +33,7 @@ impl Rig {
         let metrics = Metrics::default();
         let counters = metrics.for_thread();
         let (writes, reads) = (Poll::new().unwrap(), Poll::new().unwrap());
-        Rig { writes, reads, metrics, counters, now: Instant::now() }
+        Rig { writes, reads, metrics, counters, now: Instant::now(), gauge: Arc::default() }
     }
 
     fn pen(&self) -> Pen<'_> {
@@ -41,6 +42,7 @@ impl Rig {
             counters: &self.counters,
             now: self.now,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
+            gauge: &self.gauge,
         }
     }
 
@@ -137,7 +139,7 @@ fn text_frame(fill: u8, len: usize, cut: usize) -> Vec<Piece> {
     starts
         .map(|start| {
             let end = bytes.len().min(start + cut);
-            Piece { bytes: bytes.slice(start..end), ends_frame: end == bytes.len() }
+            Piece { bytes: bytes.slice(start..end), ends_frame: end == bytes.len(), is_alone: true }
         })
         .collect()
 }

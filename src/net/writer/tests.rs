@@ -7,6 +7,7 @@ use mio::Waker;
 use super::*;
 use crate::dam::peer::FewPeers;
 use crate::metrics::Metrics;
+use crate::net::memory::Memory;
 use crate::net::queue::{self, Body};
 
 struct Rig {
@@ -24,7 +25,11 @@ impl Rig {
         let poll = Poll::new().unwrap();
         let (lane, queue, bell) = queue::lane(9, Waker::new(poll.registry(), BELL).unwrap());
         let (config, counters) = (Arc::new(config), metrics.for_thread());
-        let writer = Writer::new(Parts { index: 0, poll, queue, bell, config, counters });
+        let writer = {
+            let memory = Arc::new(Memory::new(&config));
+            let keeper = Keeper::new(memory.clone(), memory.of_writer(0, config.reactors));
+            Writer::new(Parts { index: 0, poll, queue, bell, config, counters, keeper })
+        };
         let reads = Poll::new().unwrap();
         Rig { writer, reactor: Some(lane), reads, metrics, peers: Vec::new() }
     }

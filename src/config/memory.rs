@@ -1,0 +1,80 @@
+//! How much memory the relay may have when nobody says: what the system gives this process.
+//!
+//! Owns: reading the limits of control groups and the size of the machine. Must not know: what the
+//! memory is for.
+
+use std::fs;
+use std::path::Path;
+
+/// Of what the system gives, the part that is promised: the rest is for the kernel's buffers of our
+/// sockets and for whatever else lives here.
+const SHARE_PERCENT: u64 = 75;
+
+/// Where neither is told, in bytes.
+const FALLBACK_BYTES: u64 = 1 << 30;
+
+/// The memory that is promised unless a flag says otherwise, in bytes.
+pub(super) fn derived() -> u64 {
+    let read = |path: &Path| fs::read_to_string(path).ok();
+    let machine = read(Path::new("/proc/meminfo")).as_deref().and_then(total_bytes);
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let limits = groups.lines().flat_map(limit_files).filter_map(|path| {
+        // A number, or `max`.
+        read(Path::new(&path))?.trim().parse::<u64>().ok()
+    });
+    limits.chain(machine).min().unwrap_or(FALLBACK_BYTES) / 100 * SHARE_PERCENT
+}
+
+/// `MemTotal` of `/proc/meminfo`.
+fn total_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// The files that may hold a limit for a line of `/proc/self/cgroup`: its group's and those of the
+/// groups around it, which hold as well. `0::/a/b` is of version 2, `4:memory:/a/b` of version 1.
+fn limit_files(line: &str) -> Vec<String> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    let (root, file) = match fields.next() {
+        Some("") => ("/sys/fs/cgroup", "memory.max"),
+        Some(kinds) if kinds.split(',').any(|kind| kind == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
+        _ => return Vec::new(),
+    };
+    let group = Path::new(fields.next().unwrap_or_default());
+    let shown = |group: &Path| format!("{root}/{}/{file}", group.display()).replace("//", "/");
+    group.ancestors().map(|group| shown(group.strip_prefix("/").unwrap_or(group))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_of_all_groups_around_hold() {
+        assert_eq!(
+            limit_files("0::/system.slice/relay.service"),
+            [
+                "/sys/fs/cgroup/system.slice/relay.service/memory.max",
+                "/sys/fs/cgroup/system.slice/memory.max",
+                "/sys/fs/cgroup/memory.max",
+            ]
+        );
+        let v1 = limit_files("4:cpu,memory:/a");
+        assert_eq!(v1[0], "/sys/fs/cgroup/memory/a/memory.limit_in_bytes");
+        assert_eq!(v1[1], "/sys/fs/cgroup/memory/memory.limit_in_bytes");
+        assert!(limit_files("3:cpuset:/a").is_empty() && limit_files("").is_empty());
+    }
+
+    #[test]
+    fn the_machine_has_so_much() {
+        assert_eq!(
+            total_bytes("MemTotal:       24682416 kB\nMemFree: 1 kB\n"),
+            Some(24682416 << 10)
+        );
+        assert_eq!(total_bytes("nothing"), None);
+        assert!(derived() > 0);
+    }
+}
