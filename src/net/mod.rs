@@ -2,13 +2,14 @@
 //!
 //! - [`relay`] starts and stops everything.
 //! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
-//!   [`hear`]: what a peer says. [`http`]: what requests get.
+//!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
 //! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share. [`timers`].
 
 pub mod accept;
+pub mod admission;
 pub mod bell;
 pub mod coalesce;
 pub mod conn;

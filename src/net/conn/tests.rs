@@ -22,9 +22,11 @@ fn link_to(pid: &[u8], peers: &Peers) -> (Conn, crossbeam_channel::Receiver<Link
     let conn = Conn {
         socket: Arc::new(socket),
         generation: 0,
-        stage: Stage::Open(Box::new(Hearing { reader, peer })),
+        stage: Stage::Open(Box::new(Hearing { reader, peer, messages_in: 0, allowance: None })),
         is_ready: false,
+        is_paused: false,
         is_hung_up: false,
+        pass: None,
         link: Some(Arc::new(Link { peer: id, name, events, pid: Mutex::default() })),
         since: Instant::now(),
         bytes_in: 0,
