@@ -11,16 +11,17 @@ use gunmetal::dam::batch::{Limits, Parser};
 fn bench(criterion: &mut Criterion) {
     let lenient = common::put(1).replace("The quick", r"The \ud83d quick");
     let frames = [
-        ("put", common::put(1)),
-        ("get", common::get(1)),
-        ("answer", common::answer(1)),
-        ("batch of 50", common::batch(50)),
-        ("64 KiB", common::large(64 * 1024)),
-        ("lenient put", lenient),
+        ("put", 1, common::put(1)),
+        ("get", 1, common::get(1)),
+        ("answer", 1, common::answer(1)),
+        ("batch of 50", 50, common::batch(50)),
+        ("64 KiB", 1, common::large(64 * 1024)),
+        ("lenient put", 1, lenient),
     ];
     let mut group = criterion.benchmark_group("batch");
-    for (name, text) in &frames {
-        group.throughput(Throughput::Bytes(text.len() as u64));
+    for (name, messages, text) in &frames {
+        let bytes = text.len() as u64;
+        group.throughput(Throughput::ElementsAndBytes { elements: *messages, bytes });
         let mut parser = Parser::new(Limits { message_units_max: 90_000_000, depth_max: 1_000 });
         group.bench_function(*name, |bencher| {
             bencher.iter(|| {

@@ -4,62 +4,43 @@
 mod common;
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use bytes::BytesMut;
+use common::turns::{add_broadcasts, turn_of_puts};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use crossbeam_channel::Receiver;
-use gunmetal::dam::peer::PeerId;
-use gunmetal::metrics::Metrics;
 use gunmetal::net::coalesce::Coalescer;
-use gunmetal::net::queue::{Budget, Outbox, Turn, lane};
 use gunmetal::ws::frame;
-use mio::{Poll, Token, Waker};
 
 const BATCH_BYTES_MAX: usize = 9_000;
-
-/// A turn in which a reactor passed on `count` puts.
-fn turn(count: u64) -> (Arc<Turn>, Receiver<Arc<Turn>>) {
-    let poll = Poll::new().expect("a poll");
-    let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
-    let (lane, queue, _bell) = lane(8, waker);
-    let counters = Metrics::default().for_thread();
-    let mut outbox = Outbox::new(vec![lane], Budget::new(1 << 30), counters);
-    let to = PeerId::new(1, 0);
-    for id in 0..count {
-        outbox.say(to, &common::put(id));
-    }
-    outbox.flush();
-    (queue.try_recv().expect("the turn"), queue)
-}
 
 fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("coalesce");
     for count in [1, 10, 40, 300] {
-        let (turn, _queue) = turn(count);
-        group.throughput(Throughput::Elements(count));
-        let mut batch = Coalescer::new(BATCH_BYTES_MAX, Arc::default());
+        let turn = turn_of_puts(count);
+        let bytes = common::put(0).len() as u64 * count;
+        group.throughput(Throughput::ElementsAndBytes { elements: count, bytes });
+        let mut batch = Coalescer::new(BATCH_BYTES_MAX, Default::default());
         group.bench_function(BenchmarkId::new("encode for all", count), |bencher| {
             bencher.iter(|| {
-                add(&mut batch, &turn, |_, _| {});
+                add_broadcasts(&mut batch, &turn, |_| false);
                 let marks = batch.encode();
                 black_box(batch.shared());
                 batch.clear(marks);
             });
         });
-        group.bench_function(BenchmarkId::new("encode and cut for a sender", count), |bencher| {
-            bencher.iter(|| {
-                add(&mut batch, &turn, |batch, index| {
-                    if index == count as usize / 2 {
-                        batch.except(0);
-                    }
+        for exceptions in [1, 10] {
+            let name = format!("encode and cut {exceptions}");
+            let every = (count as usize / exceptions).max(1);
+            group.bench_function(BenchmarkId::new(name, count), |bencher| {
+                bencher.iter(|| {
+                    add_broadcasts(&mut batch, &turn, |index| index % every == every / 2);
+                    let marks = batch.encode();
+                    let (_, cut) = marks.by_slot().next().expect("one peer");
+                    black_box(batch.cut_for(cut, false));
+                    batch.clear(marks);
                 });
-                let marks = batch.encode();
-                let (_, cut) = marks.by_slot().next().expect("one peer");
-                black_box(batch.cut_for(cut, false));
-                batch.clear(marks);
             });
-        });
+        }
         let puts: Vec<_> = (0..count).map(common::put).collect();
         let mut buffer = BytesMut::new();
         group.bench_function(BenchmarkId::new("a frame per message", count), |bencher| {
@@ -73,14 +54,6 @@ fn bench(criterion: &mut Criterion) {
         });
     }
     group.finish();
-}
-
-fn add(batch: &mut Coalescer, turn: &Arc<Turn>, mut each: impl FnMut(&mut Coalescer, usize)) {
-    batch.add_turn(turn.clone());
-    for index in 0..turn.items().len() {
-        batch.add_broadcast(index);
-        each(batch, index);
-    }
 }
 
 criterion_group!(benches, bench);

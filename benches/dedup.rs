@@ -1,12 +1,13 @@
-//! `dam/dedup.rs`: is an id new? Beside it a map under one lock.
+//! `dam/dedup.rs`: is an id new? Beside it a map under one lock, and the standard library's hash.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use gunmetal::dam::dedup::{Dedup, Entry, Keys};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use gunmetal::dam::dedup::{Dedup, Entry, GENERATION_MS, Keys};
 
 fn keys() -> Keys {
     Keys::new([7; 192])
@@ -33,17 +34,34 @@ fn on_threads(threads: u64, count: u64, call: impl Fn(u64) + Sync) -> Duration {
     started.elapsed()
 }
 
-fn bench(criterion: &mut Criterion) {
+fn hashing(criterion: &mut Criterion) {
+    let (keys, siphash) = (keys(), RandomState::new());
+    let mut group = criterion.benchmark_group("dedup");
+    for bytes in [9, 36, 200] {
+        let id = vec![b'a'; bytes];
+        group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes: bytes as u64 });
+        group.bench_function(BenchmarkId::new("key", bytes), |bencher| {
+            bencher.iter(|| keys.of(black_box(&id)));
+        });
+        group.bench_function(
+            BenchmarkId::new("64 bits by the standard library", bytes),
+            |bencher| {
+                bencher.iter(|| siphash.hash_one(black_box(&id[..])));
+            },
+        );
+    }
+    group.finish();
+}
+
+fn sizes(criterion: &mut Criterion) {
     let keys = keys();
     let mut group = criterion.benchmark_group("dedup");
-    group.bench_function("key of 9 bytes", |bencher| {
-        bencher.iter(|| black_box(keys.of(black_box(b"abcdefghi"))));
-    });
+    group.throughput(Throughput::Elements(1));
     for entries in [10_000, 1_000_000, 10_000_000] {
         let dedup = filled(&keys, entries);
         let known = |id: u64| keys.of(&(id % entries).to_le_bytes());
-        group.bench_function(BenchmarkId::new("duplicate", entries), |bencher| {
-            let mut id = 0;
+        let mut id = 0;
+        group.bench_function(BenchmarkId::new("known", entries), |bencher| {
             bencher.iter(|| {
                 id += 7919;
                 assert!(!dedup.first(known(id), Entry::SEEN));
@@ -57,7 +75,46 @@ fn bench(criterion: &mut Criterion) {
             });
         });
     }
-    for threads in [1, 2, 8] {
+    group.finish();
+}
+
+/// An id of the older generation is touched, and a full generation is emptied.
+fn ageing(criterion: &mut Criterion) {
+    let keys = keys();
+    let mut group = criterion.benchmark_group("dedup");
+    for entries in [10_000, 1_000_000] {
+        let old = || {
+            let dedup = filled(&keys, entries);
+            dedup.expire(GENERATION_MS);
+            dedup
+        };
+        group.throughput(Throughput::Elements(entries));
+        group.bench_function(BenchmarkId::new("refresh", entries), |bencher| {
+            let refresh_all = |dedup: Dedup| {
+                for id in 0..entries {
+                    assert!(!dedup.first(keys.of(&id.to_le_bytes()), Entry::SEEN));
+                }
+                dedup
+            };
+            bencher.iter_batched(old, refresh_all, BatchSize::PerIteration);
+        });
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(BenchmarkId::new("rotation", entries), |bencher| {
+            let rotate = |dedup: Dedup| {
+                dedup.expire(2 * GENERATION_MS);
+                dedup
+            };
+            bencher.iter_batched(old, rotate, BatchSize::PerIteration);
+        });
+    }
+    group.finish();
+}
+
+fn threads(criterion: &mut Criterion) {
+    let keys = keys();
+    let mut group = criterion.benchmark_group("dedup");
+    group.throughput(Throughput::Elements(1));
+    for threads in [1, 2, 4, 8] {
         let dedup = Dedup::new(2_000_000);
         let mut from = 0u64;
         group.bench_function(BenchmarkId::new("new, on threads", threads), |bencher| {
@@ -83,5 +140,5 @@ fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bench);
+criterion_group!(benches, hashing, sizes, ageing, threads);
 criterion_main!(benches);

@@ -62,7 +62,8 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("reader");
     for payload_bytes in [20, 200, 2_000, 16 * 1024, 1 << 20] {
         let (bytes, count) = received(payload_bytes);
-        group.throughput(Throughput::Elements(count as u64));
+        let (elements, bytes_in) = (count as u64, bytes.len() as u64);
+        group.throughput(Throughput::ElementsAndBytes { elements, bytes: bytes_in });
         let mut input = bytes.clone();
         let mut reader = FrameReader::new(Role::Server, 1 << 30);
         group.bench_function(BenchmarkId::new("frames", payload_bytes), |bencher| {

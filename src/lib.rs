@@ -32,7 +32,7 @@
 //!
 //! 1. [`net::reactor`] reads a ready socket into one buffer that belongs to the thread.
 //! 2. [`ws::reader`] unmasks the frame where it lies and checks its UTF-8.
-//! 3. [`dam::batch`] parses the text with simd-json and finds the spans of each message's envelope
+//! 3. [`dam::batch`] checks the text and finds the spans of each message's envelope
 //!    (`#`, `@`, `##`, `><`, …); [`dam::lenient`] takes over for what only JavaScript accepts.
 //! 4. [`dam::mesh`] asks [`dam::dedup`] whether the message is new and decides on a
 //!    [`Route`](dam::mesh::Route): to all but a few, to the peer that asked, a reply, or nowhere.

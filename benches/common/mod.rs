@@ -1,6 +1,9 @@
 //! Messages as applications send them.
 #![allow(dead_code)] // Each bench uses its part.
 
+pub mod hub;
+pub mod turns;
+
 /// A put of about 200 bytes.
 pub fn put(id: u64) -> String {
     let text = "The quick brown fox jumps over the lazy dog, and then does it again.";

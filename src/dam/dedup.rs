@@ -11,17 +11,17 @@
 //!
 //! Invariants:
 //! - A key is in one generation at most, and exactly one caller of [`Dedup::first`] is told `true`
-//!   until the key is forgotten. Both hold because the key's shard of map 0 is the gate: it is
-//!   locked first and held through every access, in whichever map the entry lies.
+//!   until the key is forgotten. Both hold because a shard has both generations under one lock.
 //! - The `via` of an entry is the one it was made with; a duplicate never changes it.
 //! - The table holds `entries_max` entries plus a small overshoot: at half of it the older
 //!   generation is given up early, and counted.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
+use hashbrown::HashTable;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_secret};
 
@@ -30,8 +30,12 @@ use super::peer::PeerId;
 /// How long a generation is current, in milliseconds (Gun: `dup`'s `age`, 9 s).
 pub const GENERATION_MS: u64 = 9_000;
 
-/// Locks per generation. Far more than threads, so that two threads rarely meet at one.
+/// Parts of the table, each under a lock of its own. Far more than threads, so that two threads
+/// rarely meet at one. A key's top byte says which.
 const SHARDS: usize = 256;
+
+/// The size is looked at once in at most so many inserts: counting takes every lock.
+const SAMPLE_MAX: usize = 4096;
 
 /// A byte that no id can hold, as it occurs in no UTF-8 text: keeps `"ab" + "c"` and `"a" + "bc"`
 /// apart, and both apart from any plain id.
@@ -150,15 +154,38 @@ pub enum After {
 
 /// The table. Shared by all reactors; see the module's head for how it works.
 pub struct Dedup {
-    generations: [KeyMap<Entry>; 2],
+    shards: Box<[Shard]>,
     /// Counts rotations; its lowest bit names the current generation.
     epoch: AtomicU32,
     /// Held while a generation is emptied.
     rotation: Mutex<Rotation>,
     generation_max: usize,
-    /// The size is looked at once in `sample_mask + 1` inserts: counting takes every lock.
+    /// The size is looked at once in `sample_mask + 1` inserts.
     sample_mask: u64,
     evicted_early: AtomicU64,
+}
+
+/// A part of the table, on cache lines of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Shard(Mutex<[HashTable<Slot>; 2]>);
+
+/// 32 bytes: two to a cache line.
+struct Slot {
+    key: Key,
+    entry: Entry,
+}
+
+impl Shard {
+    fn lock(&self) -> MutexGuard<'_, [HashTable<Slot>; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn hash(&self) -> u64 {
+        self.key.0[0]
+    }
 }
 
 #[derive(Default)]
@@ -173,9 +200,9 @@ impl Dedup {
     /// A table that holds about `entries_max` entries, both generations together.
     pub fn new(entries_max: usize) -> Self {
         let generation_max = (entries_max / 2).max(1);
-        let sample = (generation_max / 64).next_power_of_two().clamp(1, 256);
+        let sample = (generation_max / 64).next_power_of_two().clamp(1, SAMPLE_MAX);
         Dedup {
-            generations: [key_map(SHARDS), key_map(SHARDS)],
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             epoch: AtomicU32::new(0),
             rotation: Mutex::default(),
             generation_max,
@@ -203,10 +230,10 @@ impl Dedup {
 
     /// Takes back a [`first`](Self::first).
     pub fn forget(&self, key: Key) {
-        let gate = self.generations[0].entry(key);
-        self.generations[1].remove(&key);
-        if let dashmap::Entry::Occupied(known) = gate {
-            known.remove();
+        for generation in &mut *self.shard(key).lock() {
+            if let Ok(known) = generation.find_entry(key.0[0], |slot| slot.key == key) {
+                known.remove();
+            }
         }
     }
 
@@ -225,40 +252,50 @@ impl Dedup {
 
     /// Every access: shows `step` what is known of `key` and stores what it returns, in the
     /// current generation if it is to be refreshed.
+    #[inline]
     fn update<R>(
         &self,
         key: Key,
         step: impl FnOnce(Option<Entry>) -> (Option<Entry>, After, R),
     ) -> R {
-        let [zero, one] = &self.generations;
-        let current = self.epoch.load(Ordering::Acquire) & 1;
-        let gate = zero.entry(key);
-        let (known, home) = match &gate {
-            dashmap::Entry::Occupied(entry) => (Some(*entry.get()), 0),
-            dashmap::Entry::Vacant(_) => (one.get(&key).map(|entry| *entry), 1),
+        let mut generations = self.shard(key).lock();
+        let [zero, one] = &mut *generations;
+        let (current, older) = match self.epoch.load(Ordering::Acquire) & 1 {
+            0 => (zero, one),
+            _ => (one, zero),
         };
-        let (next, after, answer) = step(known);
-        let Some(next) = next else { return answer };
-        let target = if matches!(after, After::Refresh) { current } else { home };
-        match gate {
-            dashmap::Entry::Occupied(mut entry) if target == 0 => {
-                entry.insert(next);
+        let hash = key.0[0];
+        // What is asked for is nearly always new, or was heard a moment ago.
+        if let Some(slot) = current.find_mut(hash, |slot| slot.key == key) {
+            let (next, _, answer) = step(Some(slot.entry));
+            slot.entry = next.unwrap_or(slot.entry);
+            return answer;
+        }
+        let (next, answer) = match older.find_entry(hash, |slot| slot.key == key) {
+            Err(_) => {
+                let (next, _, answer) = step(None);
+                (next, answer)
             }
-            dashmap::Entry::Occupied(entry) => {
-                one.insert(key, next);
-                entry.remove();
-            }
-            dashmap::Entry::Vacant(gate) if target == 0 => {
-                if known.is_some() {
-                    one.remove(&key);
+            Ok(mut known) => match step(Some(known.get().entry)) {
+                (Some(next), After::Refresh, answer) => {
+                    known.remove();
+                    (Some(next), answer)
                 }
-                gate.insert(next);
-            }
-            dashmap::Entry::Vacant(_gate) => {
-                one.insert(key, next);
-            }
+                (next, _, answer) => {
+                    let slot = known.get_mut();
+                    slot.entry = next.unwrap_or(slot.entry);
+                    (None, answer)
+                }
+            },
+        };
+        if let Some(entry) = next {
+            current.insert_unique(hash, Slot { key, entry }, Slot::hash);
         }
         answer
+    }
+
+    fn shard(&self, key: Key) -> &Shard {
+        &self.shards[(key.0[1] >> (u64::BITS - SHARDS.ilog2())) as usize]
     }
 
     /// Starts a new generation when the current one is [`GENERATION_MS`] old. To be called at least
@@ -281,8 +318,7 @@ impl Dedup {
 
     fn enforce_max(&self) {
         let Ok(mut rotation) = self.rotation.try_lock() else { return };
-        let current = self.epoch.load(Ordering::Acquire) & 1;
-        if self.generations[current as usize].len() > self.generation_max {
+        if self.held(self.current()) > self.generation_max {
             let evicted = self.rotate();
             rotation.was_early = true;
             self.evicted_early.fetch_add(evicted as u64, Ordering::Relaxed);
@@ -293,21 +329,33 @@ impl Dedup {
     /// others insert meanwhile would be lost. The caller holds `rotation`. Returns how many
     /// entries it held.
     fn rotate(&self) -> usize {
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let older = &self.generations[(epoch & 1 ^ 1) as usize];
-        let (held, capacity) = (older.len(), older.capacity());
-        older.clear();
-        // Room that was used is kept for the next round; what a spike left is given back.
-        if held < capacity / 4 {
-            older.shrink_to_fit();
+        let older = self.current() ^ 1;
+        let mut held = 0;
+        for shard in &self.shards {
+            let generation = &mut shard.lock()[older];
+            let (here, room) = (generation.len(), generation.capacity());
+            generation.clear();
+            // Room that was used is kept for the next round; what a spike left is given back.
+            if here < room / 4 {
+                *generation = HashTable::new();
+            }
+            held += here;
         }
-        self.epoch.store(epoch.wrapping_add(1), Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::Release);
         held
+    }
+
+    fn current(&self) -> usize {
+        (self.epoch.load(Ordering::Acquire) & 1) as usize
+    }
+
+    fn held(&self, generation: usize) -> usize {
+        self.shards.iter().map(|shard| shard.lock()[generation].len()).sum()
     }
 
     /// Entries held now.
     pub fn len(&self) -> usize {
-        self.generations.iter().map(|generation| generation.len()).sum()
+        self.held(0) + self.held(1)
     }
 
     /// Nothing is remembered.

@@ -29,13 +29,9 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn new(source: &'a [u8], at: usize, decoded: Option<&'a [u8]>) -> Self {
+    fn new(source: &'a [u8], at: usize) -> Self {
         let truthy = js::truthy(source);
-        let text = match decoded {
-            _ if !truthy => Cow::Borrowed(&b""[..]),
-            Some(decoded) => Cow::Borrowed(decoded),
-            None => js::text(source),
-        };
+        let text = if truthy { js::text(source) } else { Cow::Borrowed(&b""[..]) };
         Field { kind: js::kind(source), truthy, text, source, at }
     }
 
@@ -119,21 +115,14 @@ impl<'a> Message<'a> {
         lenient::members(text, |key, value| {
             let at = lenient::offset(text, value);
             let key_at = lenient::offset(text, key);
-            message.member(&js::decode(key), key_at, at..at + value.len(), None);
+            message.member(&js::decode(key), key_at, at..at + value.len());
         });
         message
     }
 
-    /// Takes the next member: its decoded key, where the key starts, where the value is, and,
-    /// if that is known already, the decoded text of the value.
+    /// Takes the next member: its decoded key, where the key starts, and where the value is.
     #[inline]
-    pub(super) fn member(
-        &mut self,
-        key: &[u8],
-        key_at: usize,
-        value: Range<usize>,
-        decoded: Option<&'a [u8]>,
-    ) {
+    pub(super) fn member(&mut self, key: &[u8], key_at: usize, value: Range<usize>) {
         // A `_` that no kept member precedes goes together with the comma behind it.
         if !self.kept
             && let Some(cut) = self.cuts.last_mut()
@@ -146,13 +135,13 @@ impl<'a> Message<'a> {
             self.cuts.push((from, end));
         } else {
             self.kept = true;
-            self.field(key, value, decoded);
+            self.field(key, value);
         }
         self.end = end;
     }
 
     #[inline]
-    fn field(&mut self, key: &[u8], value: Range<usize>, decoded: Option<&'a [u8]>) {
+    fn field(&mut self, key: &[u8], value: Range<usize>) {
         let field = match key {
             b"#" => &mut self.id,
             b"@" => &mut self.ack,
@@ -166,7 +155,7 @@ impl<'a> Message<'a> {
             b"get" => return self.get = js::truthy(&self.text[value]),
             _ => return,
         };
-        *field = Field::new(&self.text[value.clone()], value.start, decoded);
+        *field = Field::new(&self.text[value.clone()], value.start);
     }
 
     /// The hop budget left for acknowledgements: `(ok["@"] || 1) - 1` as JSON text. For the new

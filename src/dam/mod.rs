@@ -2,7 +2,7 @@
 //!
 //! It does what Gun's does; where it differs on purpose is listed in `docs/differences.md`.
 //!
-//! - [`batch`]: a frame's text taken apart into messages.
+//! - [`batch`]: a frame's text taken apart into messages. [`scan`]: where they and their members are.
 //! - [`message`]: one message's envelope, and its rewriting for forwarding.
 //! - [`lenient`] and [`js`]: what JavaScript accepts and how it sees values.
 //! - [`dedup`]: the memory of ids. [`peer`]: who is connected.
@@ -15,3 +15,4 @@ pub mod lenient;
 pub mod mesh;
 pub mod message;
 pub mod peer;
+pub mod scan;

@@ -7,6 +7,7 @@
 //! internal random id. Any of them in a message's `><` says that the peer has the message.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,19 +26,20 @@ pub const PID_BYTES_MAX: usize = 128;
 /// It holds the index of the writer that serves the peer, so that an answer finds its queue
 /// without a table, and an id of a peer that is gone leads nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId(u64);
+pub struct PeerId(NonZeroU64);
 
 const WRITER_BITS: u32 = 8;
 
 impl PeerId {
     /// The `sequence`th peer of this process, served by writer `writer`.
     pub fn new(sequence: u64, writer: u8) -> Self {
-        PeerId(sequence << WRITER_BITS | u64::from(writer))
+        let id = (sequence + 1) << WRITER_BITS | u64::from(writer);
+        PeerId(NonZeroU64::new(id).expect("no process sees 2^56 peers"))
     }
 
     /// The writer that serves it.
     pub fn writer(self) -> usize {
-        (self.0 & ((1 << WRITER_BITS) - 1)) as usize
+        (self.0.get() & ((1 << WRITER_BITS) - 1)) as usize
     }
 }
 

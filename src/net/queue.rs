@@ -348,8 +348,11 @@ impl Outbox {
         if self.items.is_empty() {
             return;
         }
-        let text = std::mem::take(&mut self.text);
-        let items = std::mem::take(&mut self.items);
+        // The next turn is likely to be like this one: room for it at once, instead of growing.
+        let text = Vec::with_capacity(self.text.len());
+        let items = Vec::with_capacity(self.items.len());
+        let text = std::mem::replace(&mut self.text, text);
+        let items = std::mem::replace(&mut self.items, items);
         let own_bytes = text.capacity() + items.capacity() * size_of::<Outbound>();
         let bytes = own_bytes + std::mem::take(&mut self.large_bytes);
         if self.budget.take(bytes) {

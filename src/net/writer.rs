@@ -10,6 +10,7 @@
 //! Invariant: a slot of `remotes` is freed only after the batch that may refer to it is delivered.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -74,7 +75,7 @@ pub struct Parts {
 pub struct Writer {
     parts: Parts,
     remotes: Slab<Remote>,
-    slots: HashMap<PeerId, usize>,
+    slots: HashMap<PeerId, usize, BuildHasherDefault<PeerHasher>>,
     batch: Coalescer,
     /// Slots of peers whose close frame came while the batch was collected.
     finishing: Vec<(usize, Bytes)>,
@@ -126,7 +127,7 @@ impl Writer {
             batch: Coalescer::new(parts.config.batch_bytes_max, parts.keeper.gauge().clone()),
             parts,
             remotes: Slab::new(),
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             finishing: Vec::new(),
             gone: Vec::new(),
             timers: Timers::default(),
@@ -172,8 +173,13 @@ impl Writer {
         ];
         let until = until.into_iter().flatten().min();
         let Parts { poll, queue, bell, .. } = &mut self.parts;
+        let is_busy = !bell.fall_asleep(|| !queue.is_empty());
+        if is_busy && !self.has_trouble {
+            // No socket is full, so there is nothing to be told.
+            return events.clear();
+        }
         let timeout = match until {
-            _ if !bell.fall_asleep(|| !queue.is_empty()) => Some(Duration::ZERO),
+            _ if is_busy => Some(Duration::ZERO),
             Some(until) => Some(until.saturating_duration_since(Instant::now())),
             None => None,
         };
@@ -498,6 +504,23 @@ impl Writer {
             remote.finish(close, Token(slot), &pen);
             self.has_trouble = true;
         }
+    }
+}
+
+/// Spreads [`PeerId`]s, which this process counts up itself: nobody can aim at a collision.
+#[derive(Default)]
+struct PeerHasher(u64);
+
+impl Hasher for PeerHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only peers are hashed, and they write one u64");
+    }
+    fn write_u64(&mut self, value: u64) {
+        // Times the golden ratio, the high half is well mixed; the map picks by the low one.
+        self.0 = value.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -129,24 +129,6 @@ fn half_an_emoji_is_heard() {
     assert_eq!(ids, [&b"\xED\xA0\xBD"[..], b"\xED\xA0\xBD", b"Element", b"Broken"]);
 }
 
-#[test]
-fn memory_is_given_back() {
-    let limits = Limits { message_units_max: 1 << 30, depth_max: 99 };
-    let mut parser = Parser::new(limits);
-    let ones = |bytes: usize| format!("[{}1]", "1,".repeat(bytes / 2)).into_bytes();
-    for bytes in [60_000, FAST_BYTES_MAX - 9, 4 * FAST_BYTES_MAX] {
-        let mut count = 0;
-        parser.hear(&ones(bytes), &mut |_| count += 1);
-        assert_eq!(count, bytes / 2 + 1);
-        assert!(parser.tape.0.capacity() * size_of::<Node<'_>>() <= KEPT_BYTES_MAX);
-        assert!(parser.scratch.capacity() <= KEPT_BYTES_MAX);
-    }
-    parser.hear(&ones(1000), &mut |_| {});
-    let kept = parser.tape.0.as_ptr();
-    parser.hear(&ones(900), &mut |_| {});
-    assert_eq!(kept, parser.tape.0.as_ptr(), "ordinary frames use the same memory");
-}
-
 /// xorshift64*: a failure names the seed that brings it back.
 struct Random(u64);
 
@@ -231,7 +213,7 @@ const NOISE: [&str; 28] = [
     "\u{b}", "\u{c}", "\u{1f}", "\u{a0}", "\u{2028}", "\u{feff}", "u", "n", "t", "'", "/",
 ];
 
-/// Long enough to cross the blocks that simd-json works in, at any offset.
+/// Long enough to cross the chunks that the scanner works in, at any offset.
 fn long_text(random: &mut Random, to: &mut String) {
     to.push('"');
     for _ in 0..random.below(12) {

@@ -1,0 +1,378 @@
+//! One pass over a frame: whether it is JSON, and where the members of its messages are.
+//!
+//! Owns: the grammar of JSON (RFC 8259) as `JSON.parse` takes it, and the spans that routing needs.
+//! Must not know: what members mean, texts, answers.
+//! Invariants: what is accepted is valid JSON, nested no deeper than allowed; what is not accepted
+//! may yet be, and is for [`lenient`](super::lenient) to judge; nothing is copied or unescaped;
+//! nothing recurses; memory is bounded by [`SPANS_MAX`] and the depth.
+
+/// A frame of more elements or members than this is not scanned, which bounds the memory kept.
+const SPANS_MAX: usize = 1 << 15;
+
+/// From this length on a text is passed over in long steps.
+const LONG_TEXT_BYTES: usize = 24;
+
+/// A member of a message, as offsets in the frame's payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Where the key's opening quote is. A key has no escapes.
+    pub key: u32,
+    /// Behind the key's closing quote.
+    pub key_end: u32,
+    /// Where the value begins.
+    pub value: u32,
+    /// Behind the value.
+    pub end: u32,
+}
+
+/// A message of the frame, or something else in a batch, as offsets in the frame's payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Element {
+    /// Where it begins.
+    pub start: u32,
+    /// Behind it.
+    pub end: u32,
+    /// How many members the messages up to this one have, it included.
+    pub members: u32,
+}
+
+/// Scans frames. Its memory is used again for every frame.
+#[derive(Debug)]
+pub struct Scanner {
+    depth_max: usize,
+    /// The brackets that are open within a member's or element's value.
+    open: Vec<u8>,
+    elements: Vec<Element>,
+    members: Vec<Member>,
+}
+
+impl Scanner {
+    /// A scanner without any memory yet. No more brackets than `depth_max` may be open at once.
+    pub fn new(depth_max: usize) -> Self {
+        Scanner { depth_max, open: Vec::new(), elements: Vec::new(), members: Vec::new() }
+    }
+
+    /// The elements of a batch, or the one message that the frame is, and the members of all
+    /// messages. `text` is UTF-8 and begins with a bracket. `None`: not accepted.
+    pub fn scan(&mut self, text: &[u8]) -> Option<(&[Element], &[Member])> {
+        u32::try_from(text.len()).ok()?;
+        self.elements.clear();
+        self.members.clear();
+        let end = match text.first()? {
+            b'[' => self.batch(text)?,
+            _ => self.element(text, 0, 0)?,
+        };
+        (space(text, end) == text.len()).then_some((&self.elements, &self.members))
+    }
+
+    /// Reads a batch. Returns where it ends.
+    fn batch(&mut self, text: &[u8]) -> Option<usize> {
+        let mut at = space(text, 1);
+        if *text.get(at)? == b']' {
+            return Some(at + 1);
+        }
+        loop {
+            at = space(text, self.element(text, at, 1)?);
+            match text.get(at)? {
+                b',' => at = space(text, at + 1),
+                b']' => return Some(at + 1),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Reads what begins at `at`, inside of `depth` brackets. Returns where it ends.
+    fn element(&mut self, text: &[u8], at: usize, depth: usize) -> Option<usize> {
+        let end = match text.get(at)? {
+            b'{' => self.message(text, at, depth + 1)?,
+            _ => self.value(text, at, depth)?,
+        };
+        if self.elements.len() == SPANS_MAX {
+            return None;
+        }
+        let members = self.members.len() as u32;
+        self.elements.push(Element { start: at as u32, end: end as u32, members });
+        Some(end)
+    }
+
+    /// Reads the message whose brace is at `at`, the `depth`th that is open. Returns where it ends.
+    fn message(&mut self, text: &[u8], at: usize, depth: usize) -> Option<usize> {
+        if depth > self.depth_max {
+            return None;
+        }
+        let mut at = space(text, at + 1);
+        if *text.get(at)? == b'}' {
+            return Some(at + 1);
+        }
+        loop {
+            let (key_end, is_plain) = string(text, at)?;
+            let value = colon(text, key_end)?;
+            let end = self.value(text, value, depth)?;
+            if !is_plain || self.members.len() == SPANS_MAX {
+                return None;
+            }
+            let (key, key_end) = (at as u32, key_end as u32);
+            self.members.push(Member { key, key_end, value: value as u32, end: end as u32 });
+            at = space(text, end);
+            match text.get(at)? {
+                b',' => at = space(text, at + 1),
+                b'}' => return Some(at + 1),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Passes over the value at `at`, inside of `depth` brackets. Returns where it ends.
+    fn value(&mut self, text: &[u8], mut at: usize, depth: usize) -> Option<usize> {
+        self.open.clear();
+        loop {
+            let byte = *text.get(at)?;
+            at = match byte {
+                b'"' => string(text, at)?.0,
+                b'{' | b'[' => {
+                    if depth + self.open.len() >= self.depth_max {
+                        return None;
+                    }
+                    let inside = space(text, at + 1);
+                    // The closing bracket has the code of the opening one and 2.
+                    if *text.get(inside)? == byte + 2 {
+                        inside + 1
+                    } else {
+                        self.open.push(byte);
+                        at = if byte == b'{' { key(text, inside)? } else { inside };
+                        continue;
+                    }
+                }
+                b't' => literal(text, at, b"true")?,
+                b'f' => literal(text, at, b"false")?,
+                b'n' => literal(text, at, b"null")?,
+                _ => number(text, at)?,
+            };
+            at = match self.close(text, at)? {
+                Next::Value(at) => at,
+                Next::End(at) => return Some(at),
+            };
+        }
+    }
+
+    /// Closes what ends behind a value.
+    #[inline]
+    fn close(&mut self, text: &[u8], mut at: usize) -> Option<Next> {
+        while let Some(open) = self.open.last() {
+            at = space(text, at);
+            match (open, text.get(at)?) {
+                (b'{', b',') => return key(text, space(text, at + 1)).map(Next::Value),
+                (_, b',') => return Some(Next::Value(space(text, at + 1))),
+                (open, close) if *close == *open + 2 => {
+                    self.open.pop();
+                    at += 1;
+                }
+                _ => return None,
+            }
+        }
+        Some(Next::End(at))
+    }
+}
+
+/// What follows a value.
+enum Next {
+    /// Another one, there.
+    Value(usize),
+    /// The end of the outermost one, there.
+    End(usize),
+}
+
+/// Passes over space, if there is any.
+#[inline]
+fn space(text: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\r' | b'\n') = text.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Passes over a key and its colon. Returns where the value begins.
+#[inline]
+fn key(text: &[u8], at: usize) -> Option<usize> {
+    colon(text, string(text, at)?.0)
+}
+
+/// Passes over a colon and the space around it.
+#[inline]
+fn colon(text: &[u8], at: usize) -> Option<usize> {
+    let at = space(text, at);
+    (*text.get(at)? == b':').then(|| space(text, at + 1))
+}
+
+fn literal(text: &[u8], at: usize, literal: &[u8]) -> Option<usize> {
+    text[at..].starts_with(literal).then_some(at + literal.len())
+}
+
+/// Passes over a number.
+fn number(text: &[u8], mut at: usize) -> Option<usize> {
+    at += usize::from(text[at] == b'-');
+    at = match text.get(at)? {
+        b'0' => at + 1,
+        _ => digits(text, at)?,
+    };
+    if text.get(at) == Some(&b'.') {
+        at = digits(text, at + 1)?;
+    }
+    if let Some(b'e' | b'E') = text.get(at) {
+        at += 1;
+        at += usize::from(matches!(text.get(at), Some(b'+' | b'-')));
+        at = digits(text, at)?;
+    }
+    Some(at)
+}
+
+/// Passes over one digit or more.
+fn digits(text: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while text.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    (at > start).then_some(at)
+}
+
+/// Passes over the string at `at`. Returns where it ends, and whether it is free of escapes.
+fn string(text: &[u8], at: usize) -> Option<(usize, bool)> {
+    if *text.get(at)? != b'"' {
+        return None;
+    }
+    let end = plain_end(text, at + 1);
+    match text.get(end)? {
+        b'"' => Some((end + 1, true)),
+        _ => Some((escaped(text, end)?, false)),
+    }
+}
+
+/// Passes over the rest of a string, from its first escape on.
+fn escaped(text: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at = match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => escape(text, at + 1)?,
+            _ => return None,
+        };
+        at = plain_end(text, at);
+    }
+}
+
+/// Passes over what is behind a backslash.
+fn escape(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 1),
+        b'u' => {
+            let digits = text.get(at + 1..at + 5)?;
+            digits.iter().all(u8::is_ascii_hexdigit).then_some(at + 5)
+        }
+        _ => None,
+    }
+}
+
+/// Where the first byte is that is no plain character of a string, or the end of the text.
+#[inline(always)]
+fn plain_end(text: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let special = specials(u64::from_le_bytes(*word));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+        if at == start + LONG_TEXT_BYTES {
+            at = long_plain_end(text, at);
+        }
+    }
+    last_plain_end(text, at)
+}
+
+/// Passes over whole chunks of plain characters.
+#[inline(never)]
+fn long_plain_end(text: &[u8], start: usize) -> usize {
+    let (chunks, _) = text[start..].as_chunks::<16>();
+    // Each without a way out, so that the compiler makes vector instructions of it.
+    let is_plain =
+        |chunk: &&[u8; 16]| !chunk.iter().fold(false, |found, byte| found | is_special(*byte));
+    start + 16 * chunks.iter().take_while(is_plain).count()
+}
+
+/// [`plain_end`] at the end of the frame.
+#[cold]
+fn last_plain_end(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
+}
+
+/// Ends a string or begins an escape, or has no place in a string.
+#[inline]
+fn is_special(byte: u8) -> bool {
+    (byte == b'"') | (byte == b'\\') | (byte < b' ')
+}
+
+/// [`is_special`] for eight bytes: the high bit of the lowest special byte is the lowest bit set.
+#[inline]
+fn specials(word: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 255;
+    let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word;
+    let quote = below(word ^ (EACH * u64::from(b'"')), 1);
+    let backslash = below(word ^ (EACH * u64::from(b'\\')), 1);
+    (quote | backslash | below(word, b' ')) & (EACH << 7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_plain_text_is_found_anywhere() {
+        for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
+            for plain in [b' ', b'!', b'#', b'[', b']', b'a', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
+                for len in 0..150 {
+                    let mut text = vec![plain; len];
+                    assert_eq!(plain_end(&text, 0), len);
+                    text.push(special);
+                    text.extend([plain, b'"', 0, plain, plain, plain, plain, plain, plain]);
+                    assert_eq!(plain_end(&text, 0), len, "{special} behind {len} times {plain}");
+                    assert_eq!(plain_end(&text, len.min(3)), len);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_special_byte_is_told_from_every_other() {
+        for first in 0..=u8::MAX {
+            for second in 0..=u8::MAX {
+                let bytes = [first, second, b'a', b'a', b'a', b'a', b'a', b'a'];
+                let want = bytes.iter().position(|byte| is_special(*byte));
+                let found = specials(u64::from_le_bytes(bytes));
+                let got = (found != 0).then(|| found.trailing_zeros() as usize / 8);
+                assert_eq!(got, want, "{first:#x} {second:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_as_the_rfc_has_them() {
+        for good in ["0", "-0", "10", "1.5", "0.0", "1e5", "1E-5", "-1.25e+400", "0e0"] {
+            assert_eq!(number(good.as_bytes(), 0), Some(good.len()), "{good}");
+        }
+        for bad in ["-", "+1", ".5", "1.", "1e", "1e+", "a", "-a"] {
+            assert_eq!(number(bad.as_bytes(), 0), None, "{bad}");
+        }
+        assert_eq!(number(b"01", 0), Some(1), "the rest is refused by what comes next");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut scanner = Scanner::new(9);
+        let ones = |count: usize| format!("[{}1]", "1,".repeat(count - 1));
+        assert!(scanner.scan(ones(SPANS_MAX).as_bytes()).is_some());
+        assert!(scanner.scan(ones(SPANS_MAX + 1).as_bytes()).is_none());
+        let members = |count: usize| format!("{{{}\"a\":1}}", "\"a\":1,".repeat(count - 1));
+        assert!(scanner.scan(members(SPANS_MAX).as_bytes()).is_some());
+        assert!(scanner.scan(members(SPANS_MAX + 1).as_bytes()).is_none());
+    }
+}
