@@ -16,9 +16,11 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
+pub use admin::Admin;
 use peer_url::Peers;
 pub use peer_url::{PEERS_MAX, PeerUrl};
 
+mod admin;
 mod peer_url;
 #[cfg(test)]
 mod tests;
@@ -83,6 +85,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// How long a stopping relay keeps writing what is queued.
     pub drain_time: Duration,
+    /// Where the operator looks.
+    pub admin: Admin,
     /// The filter of log lines.
     pub log: String,
     /// How many files the process may open; what `connections_max` is derived from.
@@ -263,6 +267,10 @@ struct Flags {
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "3", value_parser = seconds(0.0..=3600.0))]
     drain_time: Duration,
 
+    /// Address and port of metrics, health and the live page, or off [default: 127.0.0.1:9765]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Operation")]
+    admin: Option<Admin>,
+
     /// What to log: error, warn, info, debug, or a filter such as warn,gunmetal::net::dial=debug
     #[arg(long, value_name = "FILTER", help_heading = "Log", default_value = "info")]
     log: String,
@@ -298,6 +306,7 @@ impl Flags {
             pong_timeout: self.pong_timeout,
             stall_timeout: self.stall_timeout,
             drain_time: self.drain_time,
+            admin: self.admin.unwrap_or_default(),
             log: self.log,
             open_files_max,
         }

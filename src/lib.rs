@@ -85,8 +85,10 @@
 //! per writer.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod config;
 pub mod dam;
+pub mod http_thread;
 pub mod metrics;
 pub mod net;
 pub mod ws;

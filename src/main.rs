@@ -1,10 +1,12 @@
 //! The relay binary: arguments in, exit code out.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gunmetal::config::Config;
+use gunmetal::admin;
+use gunmetal::config::{Admin, Config};
 use gunmetal::net::relay::Relay;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -31,10 +33,11 @@ fn main() -> ExitCode {
 fn run(config: Config) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let listen = config.listen[0];
-    let relay = Relay::start(config.clone()).map_err(|error| explain(error, listen))?;
+    let relay = Relay::start(config.clone()).map_err(|error| explain(error, listen, "--listen"))?;
     for line in config.start_lines(&[relay.address()]) {
         tracing::info!("{line}");
     }
+    start_admin(&config, &relay)?;
     let relay = Arc::new(relay);
     if signals.forever().next().is_some() {
         tracing::info!("stopping: closing all peers; a second signal ends this at once");
@@ -49,9 +52,34 @@ fn run(config: Config) -> io::Result<()> {
     Ok(())
 }
 
-fn explain(error: io::Error, listen: std::net::SocketAddr) -> io::Error {
+/// Lets the operator look in, where the configuration says. A place nobody asked for may be taken.
+fn start_admin(config: &Config, relay: &Relay) -> io::Result<()> {
+    let Some(address) = config.admin.address() else { return Ok(()) };
+    match admin::start(address, relay.view()) {
+        Ok(bound) => {
+            tracing::info!("admin: http://{bound}/ (live page, /metrics, /livez, /readyz)");
+            if !bound.ip().is_loopback() {
+                tracing::warn!(
+                    "admin: whoever can reach {bound} can read addresses and pids of all peers"
+                );
+            }
+            Ok(())
+        }
+        Err(error) if config.admin == Admin::Usual => {
+            tracing::warn!(
+                "NO METRICS, NO HEALTH CHECKS, NO LIVE PAGE: cannot listen on {address}: {error}; \
+                 another relay here? Give this one --admin ADDRESS:PORT, or --admin off"
+            );
+            Ok(())
+        }
+        Err(error) => Err(explain(error, address, "--admin")),
+    }
+}
+
+fn explain(error: io::Error, listen: SocketAddr, flag: &str) -> io::Error {
+    let in_use = format!(": something else listens there; choose another with {flag}");
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => ": something else listens there; choose another with --listen",
+        io::ErrorKind::AddrInUse => &*in_use,
         io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; try another",
         io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
         _ => "",

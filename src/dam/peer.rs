@@ -35,6 +35,11 @@ impl PeerId {
         PeerId(sequence << WRITER_BITS | u64::from(writer))
     }
 
+    /// The same as a number, for people.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The writer that serves it.
     pub fn writer(self) -> usize {
         (self.0 & ((1 << WRITER_BITS) - 1)) as usize

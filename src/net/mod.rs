@@ -6,6 +6,7 @@
 //! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
+//! - [`view`]: what may be seen of it all. [`roster`]: the peers of a reactor. [`readiness`].
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share. [`timers`].
 
 pub mod accept;
@@ -17,10 +18,13 @@ pub mod hear;
 pub mod http;
 pub mod queue;
 pub mod reactor;
+pub mod readiness;
 pub mod relay;
 pub mod remote;
+pub mod roster;
 pub mod socket;
 pub mod timers;
+pub mod view;
 pub mod writer;
 
 /// What [`bell`] is made of. Its test puts loom's in their place.

@@ -31,12 +31,15 @@ use super::conn::{Conn, Hearing, Link, Stage};
 use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
 use super::queue::{Outbound, Outbox};
+use super::readiness::Readiness;
+use super::roster::{Member, Roster};
 use super::socket::{Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::{Mesh, Peer, Router};
 use crate::dam::peer::{Name, PeerId};
+use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{FrameReader, Role};
@@ -78,6 +81,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The mesh.
     pub mesh: Arc<Mesh>,
+    /// Whether it is to be sent new peers.
+    pub readiness: Readiness,
     /// When the relay was started.
     pub started: Instant,
     /// Connections open now.
@@ -110,6 +115,10 @@ pub struct Parts {
     pub outbox: Outbox,
     /// This thread's counters.
     pub counters: Arc<Counters>,
+    /// What this loop tells about itself.
+    pub figures: Arc<Loop>,
+    /// Its peers, for those who watch.
+    pub roster: Arc<Roster>,
     /// This reactor ages the memory of ids for all.
     pub ages_memory: bool,
 }
@@ -123,6 +132,8 @@ pub struct Reactor {
     router: Router,
     outbox: Outbox,
     counters: Arc<Counters>,
+    figures: Arc<Loop>,
+    roster: Arc<Roster>,
     conns: Slab<Conn>,
     generation: u32,
     ready: VecDeque<Token>,
@@ -146,6 +157,8 @@ impl Reactor {
             router: parts.router,
             outbox: parts.outbox,
             counters: parts.counters,
+            figures: parts.figures,
+            roster: parts.roster,
             conns: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -164,6 +177,8 @@ impl Reactor {
         while !self.is_done() {
             self.wait(&mut events);
             self.now = Instant::now();
+            self.figures.wake(self.now);
+            self.outbox.begin_turn(self.now);
             self.take_events(&events);
             self.take_commands();
             self.accept();
@@ -185,9 +200,11 @@ impl Reactor {
             self.age_at,
             self.ends,
         ];
+        let turn_end = Instant::now();
+        self.figures.sleep(self.now, turn_end);
         let timeout = match until.into_iter().flatten().min() {
             _ if !self.ready.is_empty() => Some(Duration::ZERO),
-            Some(until) => Some(until.saturating_duration_since(Instant::now())),
+            Some(until) => Some(until.saturating_duration_since(turn_end)),
             None => None,
         };
         match self.poll.poll(events, timeout) {
@@ -312,10 +329,13 @@ impl Reactor {
             return link.report(Ending::Broken, &self.shared.mesh.peers);
         };
         self.counters.count(Counter::LinksUp);
+        link.opened.add(1);
         let (index, _) = untoken(token);
         let hi = self.router.first_words();
         let first = frame::masked(Opcode::Text, &[hi.as_bytes()], rand::random()).into();
         let socket = self.conns[index].socket.clone();
+        let member = Member::new(link.peer, socket.clone(), Some(link.clone()), self.now);
+        self.roster.join(index, member);
         self.outbox.push(link.peer, Outbound::Open(link.peer, socket, first));
         self.hear(index, &mut early);
     }
@@ -342,7 +362,9 @@ impl Reactor {
                 false
             }
             Ok(count) => {
-                self.conns[index].bytes_in += count as u64;
+                let conn = &mut self.conns[index];
+                conn.bytes_in += count as u64;
+                conn.socket.traffic.bytes_in.set(conn.bytes_in);
                 self.counters.add(Counter::BytesIn, count as u64);
                 self.hear(index, &mut buffer[..count]);
                 count == buffer.len()
@@ -373,13 +395,21 @@ impl Reactor {
                 self.hear_head(index, head);
             }
             Stage::Open(hearing) => {
+                let (heard, was_named) =
+                    (self.counters.get(Counter::MessagesIn), hearing.peer.pid.is_some());
                 let hearer = Hearer {
                     router: &mut self.router,
                     outbox: &mut self.outbox,
                     counters: &self.counters,
                     socket: &conn.socket,
                 };
-                if let Fate::Finish(last, ending) = hearer.hear(hearing, input) {
+                let fate = hearer.hear(hearing, input);
+                let heard = self.counters.get(Counter::MessagesIn) - heard;
+                conn.socket.traffic.messages_in.add(heard);
+                if let (false, Some(pid)) = (was_named, &hearing.peer.pid) {
+                    self.roster.learn_pid(index, pid);
+                }
+                if let Fate::Finish(last, ending) = fate {
                     self.finish(index, last, ending);
                 }
             }
@@ -437,6 +467,7 @@ impl Reactor {
         response.extend_from_slice(&frame::text_header(greeting.len()));
         response.extend_from_slice(greeting.as_bytes());
         let socket = conn.socket.clone();
+        self.roster.join(index, Member::new(id, socket.clone(), None, conn.since));
         self.outbox.push(id, Outbound::Open(id, socket, response.into()));
     }
 
@@ -477,17 +508,17 @@ impl Reactor {
         conn.socket.end(ending);
         let ending = conn.socket.ending().unwrap_or(ending);
         conn.leave(&self.shared.mesh.peers);
+        self.roster.leave(index, self.now, ending);
         if let Some(peer) = conn.peer() {
             self.outbox.push(peer, Outbound::Close(peer));
         }
         if let Some(link) = &conn.link {
+            link.ended.add(1);
             link.report(ending, &self.shared.mesh.peers);
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.counters.count(Counter::Closed);
-        if let Some(counter) = ending.counter() {
-            self.counters.count(counter);
-        }
+        self.counters.count(ending.counter());
         tracing::debug!(
             address = %conn.socket.address,
             seconds = (self.now - conn.since).as_secs(),

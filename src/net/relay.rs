@@ -20,11 +20,14 @@ use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, LISTENER, Reactor, Shared};
+use super::readiness::{Readiness, Reason};
+use super::roster::Roster;
+use super::view::View;
 use super::writer::{self, BELL, Writer};
 use crate::config::{Config, PeerUrl};
 use crate::dam::batch::Limits;
 use crate::dam::mesh::{Mesh, Router};
-use crate::metrics::{Counter, Metrics};
+use crate::metrics::{Counter, Metrics, Tally};
 use crate::ws::upgrade::HeadLimits;
 
 /// Connections the kernel holds until they are accepted. It has a limit of its own as well
@@ -41,6 +44,7 @@ const STOP_GRACE: Duration = Duration::from_secs(6);
 pub struct Relay {
     address: SocketAddr,
     metrics: Arc<Metrics>,
+    view: View,
     shared: Arc<Shared>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
@@ -78,11 +82,19 @@ impl Relay {
             started: Instant::now(),
             open: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
+            readiness: Readiness::default(),
             config: config.clone(),
         });
         let budget = Budget::new(config.queue_bytes_max);
-        let mut starter =
-            Starter { shared, metrics, budget, lanes: Vec::new(), threads: Vec::new() };
+        let mut starter = Starter {
+            shared,
+            metrics,
+            budget,
+            lanes: Vec::new(),
+            threads: Vec::new(),
+            rosters: Vec::new(),
+            links: Vec::new(),
+        };
         let listeners = listen_all(config.listen[0], config.reactors)?;
         let address = listeners[0].local_addr()?;
         for index in 0..config.writers {
@@ -98,9 +110,11 @@ impl Relay {
             let reactor = reactors[index % reactors.len()].clone();
             diallers.push(starter.start_dialler(url, reactor, &mut outbox)?);
         }
-        let Starter { shared, metrics, threads, .. } = starter;
+        let Starter { shared, metrics, threads, budget, rosters, links, .. } = starter;
+        let view =
+            View { shared: shared.clone(), metrics: metrics.clone(), budget, rosters, links };
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
-        Ok(Relay { address, metrics, shared, reactors, diallers, outbox, threads })
+        Ok(Relay { address, metrics, view, shared, reactors, diallers, outbox, threads })
     }
 
     /// Where it listens.
@@ -113,6 +127,16 @@ impl Relay {
         self.metrics.get(counter)
     }
 
+    /// What may be seen of it from outside. It outlives the relay.
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// Whether it is to be sent new peers.
+    pub fn readiness(&self) -> &Readiness {
+        &self.shared.readiness
+    }
+
     /// The mesh: who is connected and what was heard.
     pub fn mesh(&self) -> &Mesh {
         &self.shared.mesh
@@ -120,6 +144,7 @@ impl Relay {
 
     /// Accepts no more and closes all peers with 1012, spread over the drain time.
     pub fn stop(&self) {
+        self.readiness().set(Reason::Draining, true);
         let drain_time = self.shared.config.drain_time;
         for dialler in &self.diallers {
             // An error says that it has ended.
@@ -163,6 +188,8 @@ struct Starter {
     budget: Arc<Budget>,
     lanes: Vec<Lane>,
     threads: Vec<JoinHandle<()>>,
+    rosters: Vec<Arc<Roster>>,
+    links: Vec<Arc<Link>>,
 }
 
 impl Starter {
@@ -176,9 +203,18 @@ impl Starter {
         let (lane, queue, bell) = queue::lane(self.shared.config.queue_turns_max, waker);
         self.lanes.push(lane);
         let config = self.shared.config.clone();
-        let counters = self.metrics.for_thread();
-        let writer = Writer::new(writer::Parts { index, poll, queue, bell, config, counters });
-        self.spawn(format!("writer-{index}"), move || writer.run())
+        let name = format!("writer-{index}");
+        let writer = Writer::new(writer::Parts {
+            index,
+            poll,
+            queue,
+            bell,
+            config,
+            counters: self.metrics.for_thread(),
+            figures: self.metrics.for_loop(name.clone()),
+            batches: self.metrics.for_batches(),
+        });
+        self.spawn(name, move || writer.run())
     }
 
     fn start_reactor(
@@ -195,6 +231,9 @@ impl Starter {
             message_units_max: shared.config.message_bytes_max,
             depth_max: shared.config.message_depth_max,
         };
+        let name = format!("reactor-{index}");
+        let roster = Arc::new(Roster::default());
+        self.rosters.push(roster.clone());
         let reactor = Reactor::new(reactor::Parts {
             poll,
             listener,
@@ -202,15 +241,17 @@ impl Starter {
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
             outbox: self.outbox(),
             counters: self.metrics.for_thread(),
+            figures: self.metrics.for_loop(name.clone()),
+            roster,
             ages_memory: index == 0,
             shared,
         });
-        self.spawn(format!("reactor-{index}"), move || reactor.run())?;
+        self.spawn(name, move || reactor.run())?;
         Ok(ReactorHandle { commands: sender, waker })
     }
 
     fn start_dialler(
-        &self,
+        &mut self,
         url: &PeerUrl,
         reactor: ReactorHandle,
         outbox: &mut Outbox,
@@ -226,7 +267,10 @@ impl Starter {
             name: url.name.clone(),
             events: sender.clone(),
             pid: Mutex::new(None),
+            opened: Tally::default(),
+            ended: Tally::default(),
         });
+        self.links.push(link.clone());
         let dialler = Dialer {
             url: url.clone(),
             events,

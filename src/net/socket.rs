@@ -12,7 +12,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Tally};
 
 /// Why a connection ended. The first reason given stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +41,19 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The counter of connections that ended so, if it is worth one.
-    pub fn counter(self) -> Option<Counter> {
+    /// The counter of connections that ended so.
+    pub fn counter(self) -> Counter {
         match self {
-            Ending::Slow => Some(Counter::ClosedSlow),
-            Ending::Stalled => Some(Counter::ClosedStalled),
-            Ending::Silent => Some(Counter::ClosedSilent),
-            Ending::Protocol => Some(Counter::ClosedProtocol),
-            Ending::Handshake => Some(Counter::HandshakeTimeouts),
-            _ => None,
+            Ending::Peer => Counter::ClosedByPeer,
+            Ending::Protocol => Counter::ClosedProtocol,
+            Ending::Slow => Counter::ClosedSlow,
+            Ending::Stalled => Counter::ClosedStalled,
+            Ending::Silent => Counter::ClosedSilent,
+            Ending::Handshake => Counter::HandshakeTimeouts,
+            Ending::Http => Counter::ClosedHttp,
+            Ending::Itself => Counter::ClosedItself,
+            Ending::Stopping => Counter::ClosedStopping,
+            Ending::Broken => Counter::ClosedBroken,
         }
     }
 }
@@ -86,10 +90,27 @@ const ENDINGS: [Ending; 10] = [
 
 const NOT_ENDED: u8 = u8::MAX;
 
+/// What is known of one connection's traffic. Each figure has one thread that changes it.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes read; the reactor's.
+    pub bytes_in: Tally,
+    /// Messages heard, dropped ones included; the reactor's.
+    pub messages_in: Tally,
+    /// Bytes written; the writer's.
+    pub bytes_out: Tally,
+    /// Message copies handed to its queue; the writer's.
+    pub messages_out: Tally,
+    /// Bytes that wait to be written; the writer's.
+    pub pending_bytes: Tally,
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    /// For those who watch.
+    pub traffic: Traffic,
     /// Where the other end is.
     pub address: SocketAddr,
     /// Something proved that the peer lives, since this was last set to false.
@@ -101,6 +122,7 @@ impl Socket {
     fn new(stream: TcpStream, address: SocketAddr) -> Self {
         Socket {
             stream,
+            traffic: Traffic::default(),
             address,
             is_alive: AtomicBool::new(true),
             ending: AtomicU8::new(NOT_ENDED),

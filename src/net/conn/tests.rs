@@ -25,7 +25,14 @@ fn link_to(pid: &[u8], peers: &Peers) -> (Conn, crossbeam_channel::Receiver<Link
         stage: Stage::Open(Box::new(Hearing { reader, peer })),
         is_ready: false,
         is_hung_up: false,
-        link: Some(Arc::new(Link { peer: id, name, events, pid: Mutex::default() })),
+        link: Some(Arc::new(Link {
+            peer: id,
+            name,
+            events,
+            pid: Mutex::default(),
+            opened: Tally::default(),
+            ended: Tally::default(),
+        })),
         since: Instant::now(),
         bytes_in: 0,
     };

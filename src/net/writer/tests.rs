@@ -24,7 +24,9 @@ impl Rig {
         let poll = Poll::new().unwrap();
         let (lane, queue, bell) = queue::lane(9, Waker::new(poll.registry(), BELL).unwrap());
         let (config, counters) = (Arc::new(config), metrics.for_thread());
-        let writer = Writer::new(Parts { index: 0, poll, queue, bell, config, counters });
+        let (figures, batches) = (metrics.for_loop("writer-0".into()), metrics.for_batches());
+        let parts = Parts { index: 0, poll, queue, bell, config, counters, figures, batches };
+        let writer = Writer::new(parts);
         let reads = Poll::new().unwrap();
         Rig { writer, reactor: Some(lane), reads, metrics, peers: Vec::new() }
     }
