@@ -4,6 +4,7 @@
 
 const EVERY_MS = 1000;
 const SAMPLES_MAX = 300;
+const SPAN_MIN = 60;
 const PEERS_MAX = 50;
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -89,20 +90,19 @@ function buildCharts() {
   for (const chart of charts) {
     const box = element('figure', '', 'chart');
     const head = element('p');
-    head.append(element('h2', chart.title));
     chart.keys = chart.lines.map(([name], index) => {
       const key = element('span', name, `key ${index ? 'second' : 'first'}`);
       head.append(key);
       return key;
     });
     const svg = document.createElementNS(SVG, 'svg');
-    svg.setAttribute('viewBox', `0 0 ${SAMPLES_MAX - 1} 100`);
     svg.setAttribute('preserveAspectRatio', 'none');
     svg.setAttribute('role', 'img');
     svg.setAttribute('aria-label', chart.title);
     const grid = document.createElementNS(SVG, 'path');
     grid.setAttribute('class', 'grid');
     grid.setAttribute('d', `M0,50H${SAMPLES_MAX}`);
+    chart.svg = svg;
     svg.append(grid);
     chart.paths = chart.lines.map((line, index) => {
       const path = document.createElementNS(SVG, 'path');
@@ -112,7 +112,7 @@ function buildCharts() {
     });
     chart.foot = element('p');
     chart.samples = chart.lines.map(() => []);
-    box.append(head, svg, chart.foot);
+    box.append(element('h2', chart.title), head, svg, chart.foot);
     byId('charts').append(box);
   }
 }
@@ -127,9 +127,11 @@ function drawCharts(now) {
     const highest = samples => Math.max(...samples, 0);
     // Lines of different units have scales of their own.
     const shared = chart.unit && Math.max(...chart.samples.map(highest));
+    const span = Math.min(SAMPLES_MAX, Math.max(SPAN_MIN, chart.samples[0].length)) - 1;
+    chart.svg.setAttribute('viewBox', `0 0 ${span} 100`);
     chart.samples.forEach((samples, index) => {
       const top = (chart.unit ? shared : highest(samples)) || 1;
-      const start = SAMPLES_MAX - samples.length;
+      const start = span + 1 - samples.length;
       const points = samples.map((value, at) => `${start + at},${(98 - 94 * value / top).toFixed(1)}`);
       chart.paths[index].setAttribute('d', points.length > 1 ? 'M' + points.join('L') : '');
       const unit = chart.unit ?? [short, bytes][index];
@@ -165,7 +167,7 @@ function showTiles(stats, rates) {
       stats.pending_peers ? `${short(stats.pending_peers)} slow, worst ${bytes(stats.pending_bytes_worst)} of ${bytes(stats.pending_bytes_max)}` : 'all keep up'),
     tile('Queue to writers', bytes(stats.queue_bytes),
       `of ${bytes(stats.queue_bytes_max)}; readers waited ${short(stats.counters.queue_waits)}×`),
-    tile('Batch', perBatch ? `${short(perBatch)} messages` : '–', 'written at a time, just now'),
+    tile('Batch', perBatch ? short(perBatch) : '–', 'messages written at a time'),
     tile('Remembered ids', short(stats.dedup_entries),
       stats.dedup_evicted_early ? `${short(stats.dedup_evicted_early)} forgotten early` : `of ${short(stats.dedup_entries_max)}`),
     tile('Memory', process ? bytes(process.resident_bytes) : '–',
@@ -197,15 +199,16 @@ function withSmall(made, text) {
 }
 
 function peerCell(peer) {
-  const made = cell(peer.pid ?? '(no pid yet)');
-  return peer.link ? withSmall(made, `dialled ${peer.link}`) : made;
+  const made = element('td', peer.pid ?? '(no pid yet)', 'peer');
+  made.append(element('br'), element('small', peer.link ? `${peer.address}, dialled as ${peer.link}` : peer.address));
+  return made;
 }
 
 function showPeers(answer) {
   byId('shown').textContent = answer.total > answer.peers.length
     ? `the first ${answer.peers.length} of ${answer.total}` : `${answer.total} connected`;
   fillRows('peers', answer.peers.map(peer => [
-    peerCell(peer), cell(peer.address), number(bytes(peer.pending_bytes)),
+    peerCell(peer), number(bytes(peer.pending_bytes)),
     withSmall(number(bytes(peer.bytes_in)), `${bytes(peer.bytes_in_rate)}/s`),
     withSmall(number(bytes(peer.bytes_out)), `${bytes(peer.bytes_out_rate)}/s`),
     withSmall(number(short(peer.messages_in)), `${short(peer.messages_in_rate)}/s`),
@@ -213,16 +216,23 @@ function showPeers(answer) {
     number(time(Math.floor(peer.age_seconds))),
   ]), 'No peer is connected.');
   fillRows('left', answer.left.slice(0, 20).map(peer => [
-    peerCell(peer), cell(peer.address), cell(peer.reason), number(time(Math.floor(peer.left_seconds))),
+    peerCell(peer), element('td', peer.reason, 'reason'), number(time(Math.floor(peer.left_seconds))),
     number(time(Math.floor(peer.age_seconds))), number(bytes(peer.bytes_in)), number(bytes(peer.bytes_out)),
   ]), 'Nobody left since the relay was started.');
 }
+
+const ENDINGS = {
+  closed_peer: 'the peer hung up', closed_http: 'a plain HTTP request was answered', closed_slow: 'read too slowly',
+  closed_stalled: 'stopped reading', closed_silent: 'answered no ping', closed_protocol: 'broke the WebSocket protocol',
+  closed_handshake: 'its request took too long', closed_itself: 'a link to this relay itself',
+  closed_stopping: 'the relay stops', closed_broken: 'the operating system failed',
+};
 
 function showCounters(table, stats, prefixes, empty) {
   const rows = Object.entries(stats.counters)
     .filter(([name, value]) => value > 0 && prefixes.some(prefix => name.startsWith(prefix)))
     .sort((one, other) => other[1] - one[1])
-    .map(([name, value]) => [cell(name.replaceAll('_', ' ')), number(value.toLocaleString('en'))]);
+    .map(([name, value]) => [cell(ENDINGS[name] ?? name.replaceAll('_', ' ')), number(value.toLocaleString('en'))]);
   fillRows(table, rows, empty);
 }
 
