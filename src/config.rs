@@ -2,13 +2,14 @@
 //!
 //! This file is the only reader of arguments and environment; the rest of the program gets a [`Config`] of plain
 //! values. Precedence: flag, then `GUNMETAL_…`, then the names Gun's own relay reads (`PORT`, `PEERS`), then the
-//! default. An environment variable goes through the same parser as its flag, so both are validated alike and an
-//! error names the one that is at fault. The defaults live in `Flags` and nowhere else.
+//! configuration file, then the default. A variable and a key of the file go through the same parser as the flag, so
+//! all are validated alike and an error names the one that is at fault. The defaults live in `Flags` and nowhere else.
 
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
@@ -17,11 +18,19 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 pub use admin::Admin;
+pub use admission::{Admission, Origin, Token};
+use admission::{AdmissionFlags, Profile};
+use file::File;
 use peer_url::Peers;
 pub use peer_url::{PEERS_MAX, PeerUrl};
+pub use settings::{Change, Loaded, RELOADABLE, Setting};
 
 mod admin;
+mod admission;
+mod file;
+mod origin;
 mod peer_url;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -83,14 +92,29 @@ pub struct Config {
     pub pong_timeout: Duration,
     /// How long a peer with a backlog may take nothing at all.
     pub stall_timeout: Duration,
-    /// How long a stopping relay keeps writing what is queued.
+    /// How long a relay that is told to stop still serves, not ready any more.
+    pub drain_delay: Duration,
+    /// Over how long a stopping relay closes its peers.
     pub drain_time: Duration,
     /// Where the operator looks.
     pub admin: Admin,
+    /// Who may come in, and how much each may say.
+    pub admission: Admission,
     /// The filter of log lines.
     pub log: String,
+    /// How log lines are written.
+    pub log_format: LogFormat,
     /// How many files the process may open; what `connections_max` is derived from.
     pub open_files_max: usize,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line, for programs.
+    Json,
 }
 
 impl Config {
@@ -98,13 +122,13 @@ impl Config {
     ///
     /// Raises the limit on open files first, because `connections_max` follows from it.
     pub fn from_args() -> Config {
-        // A refusal is no fault: the limit that is in force is read afterwards.
-        let _ = rlimit::increase_nofile_limit(u64::MAX);
+        raise_open_files();
         Config::parse_from(std::env::args_os(), |name| std::env::var_os(name))
             .unwrap_or_else(|error| error.exit())
     }
 
-    /// Reads `args` (the program's name first) and the environment that `env` looks up.
+    /// Reads `args` (the program's name first), the environment that `env` looks up, and the file that one of them
+    /// names.
     pub fn parse_from<I, A>(
         args: I,
         env: impl Fn(&str) -> Option<OsString>,
@@ -113,8 +137,23 @@ impl Config {
         I: IntoIterator<Item = A>,
         A: Into<OsString>,
     {
-        let matches = matches_with_environment(args.into_iter().map(Into::into).collect(), env)?;
-        Ok(Flags::from_arg_matches(&matches)?.resolve())
+        Config::load(args, env).map(|loaded| loaded.config)
+    }
+
+    /// The same, and where each setting comes from.
+    pub fn load<I, A>(
+        args: I,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Loaded, clap::Error>
+    where
+        I: IntoIterator<Item = A>,
+        A: Into<OsString>,
+    {
+        let args = args.into_iter().map(Into::into).collect();
+        let (matches, origins) = matches_with_environment(args, env).map_err(without_tokens)?;
+        let config = Flags::from_arg_matches(&matches)?.resolve().map_err(fault)?;
+        let settings = settings::list(&Flags::command(), &matches, &origins, &config);
+        Ok(Loaded { config, settings })
     }
 
     /// The default with two threads of each kind, so that a test crosses threads on any machine.
@@ -133,6 +172,7 @@ impl Config {
         lines.push(format!("threads: {} reactors, {} writers", self.reactors, self.writers));
         lines.push(self.limits_line());
         lines.push(self.times_line());
+        lines.extend(self.admission.start_line());
         if self.connections_max > self.open_files_max {
             lines.push(format!(
                 "connections-max {} cannot be reached: this process may open {} files (see `ulimit -n`)",
@@ -195,10 +235,13 @@ Examples:
 /// The command line.
 #[derive(Parser, Debug)]
 #[command(name = "gunmetal", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
-struct Flags {
+pub(crate) struct Flags {
     /// Port to listen on, on every IPv4 address; short for --listen 0.0.0.0:PORT
     #[arg(value_name = "PORT", conflicts_with = "listen")]
     port: Option<u16>,
+    /// Configuration file, TOML; its keys are the names of these flags
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Address and port to listen on; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Network", default_value_t = listen_on(PORT_DEFAULT))]
     listen: SocketAddr,
@@ -209,6 +252,9 @@ struct Flags {
     /// Connections open at the same time, further ones are refused [default: from the open-file limit]
     #[arg(long, value_name = "COUNT", help_heading = "Network", value_parser = count(1..=10_000_000))]
     connections_max: Option<usize>,
+
+    #[command(flatten)]
+    admission: AdmissionFlags,
 
     /// Threads that read, at most 64; 0: one per core
     #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
@@ -263,6 +309,9 @@ struct Flags {
     /// Time a peer with a backlog may take nothing; then it is closed
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "10", value_parser = seconds(0.1..=3600.0))]
     stall_timeout: Duration,
+    /// Time a relay that is told to stop still serves, but says that it is not ready, so that load balancers notice
+    #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "0", value_parser = seconds(0.0..=3600.0))]
+    drain_delay: Duration,
     /// Time over which peers are closed when the relay is told to stop
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "3", value_parser = seconds(0.0..=3600.0))]
     drain_time: Duration,
@@ -272,19 +321,22 @@ struct Flags {
     admin: Option<Admin>,
 
     /// What to log: error, warn, info, debug, or a filter such as warn,gunmetal::net::dial=debug
-    #[arg(long, value_name = "FILTER", help_heading = "Log", default_value = "info")]
+    #[arg(long, value_name = "FILTER", help_heading = "Log", default_value = "info", value_parser = log_filter)]
     log: String,
+    /// How log lines are written: text, or json for one JSON object per line
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Log", default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
 }
 
 impl Flags {
-    fn resolve(self) -> Config {
+    fn resolve(self) -> Result<Config, String> {
         let message_bytes_max = self.message_bytes_max.bytes();
         let (reactors, writers) = (threads(self.reactors), threads(self.writers));
         let open_files_max = open_files_max();
         let spare_files = open_files_max.saturating_sub(
             OPEN_FILES_RESERVED + OPEN_FILES_PER_THREAD * (reactors + writers) + self.peers.0.len(),
         );
-        Config {
+        Ok(Config {
             listen: vec![self.port.map_or(self.listen, listen_on)],
             peers: self.peers.0,
             reactors,
@@ -305,40 +357,72 @@ impl Flags {
             ping_interval: (!self.ping_interval.is_zero()).then_some(self.ping_interval),
             pong_timeout: self.pong_timeout,
             stall_timeout: self.stall_timeout,
+            drain_delay: self.drain_delay,
             drain_time: self.drain_time,
             admin: self.admin.unwrap_or_default(),
+            admission: self.admission.resolve()?,
             log: self.log,
+            log_format: self.log_format,
             open_files_max,
-        }
+        })
     }
 }
 
-/// Parses `args`, then adds each flag that only the environment gives, one by one, so that an error has one culprit.
+/// Where a setting comes from that no argument gives: the flag without its dashes, and the variable or the line.
+type Origins = Vec<(String, String)>;
+
+/// Parses `args`, then adds each flag that only the environment or the file gives, one by one, so that an error has
+/// one culprit.
 fn matches_with_environment(
     mut args: Vec<OsString>,
     env: impl Fn(&str) -> Option<OsString>,
-) -> Result<ArgMatches, clap::Error> {
+) -> Result<(ArgMatches, Origins), clap::Error> {
     let command = Flags::command();
     let on_command_line = command.clone().try_get_matches_from(&args)?;
     let given = |id: &str| on_command_line.value_source(id) == Some(ValueSource::CommandLine);
+    let path = on_command_line.get_one::<PathBuf>("config").cloned();
+    let path = path.or_else(|| environment_value("config", &env).map(|(_, path)| path.into()));
+    let file = path.map(|path| File::read(&path, &command)).transpose()?.unwrap_or_default();
+    let mut origins = Origins::new();
     let mut matches = on_command_line.clone();
     for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
         let id = flag.replace('-', "_");
         if given(&id) || id == "listen" && given("port") {
             continue;
         }
-        let Some((variable, value)) = environment_value(&id, &env) else {
+        let from_env = environment_value(&id, &env)
+            .map(|(variable, value)| (format!("environment variable {variable}"), value));
+        let Some((origin, value)) = from_env.or_else(|| file.value(flag)) else {
             continue;
         };
         let mut arg = OsString::from(format!("--{flag}="));
         arg.push(value);
         args.insert(1, arg);
-        matches = command
-            .clone()
-            .try_get_matches_from(&args)
-            .map_err(|error| blame(&variable, &error))?;
+        matches =
+            command.clone().try_get_matches_from(&args).map_err(|error| blame(&origin, &error))?;
+        origins.push((flag.to_owned(), origin));
     }
-    Ok(matches)
+    let matches = add_profile(&command, args, matches, &mut origins)?;
+    Ok((matches, origins))
+}
+
+/// Adds what the profile says about flags that nothing else gives.
+fn add_profile(
+    command: &clap::Command,
+    mut args: Vec<OsString>,
+    matches: ArgMatches,
+    origins: &mut Origins,
+) -> Result<ArgMatches, clap::Error> {
+    let defaults = matches.get_one::<Profile>("profile").map_or(&[][..], |it| it.defaults());
+    let is_given = |flag: &str| {
+        let source = matches.value_source(&flag.replace('-', "_"));
+        source == Some(ValueSource::CommandLine)
+    };
+    for (flag, value) in defaults.iter().filter(|(flag, _)| !is_given(flag)) {
+        args.insert(1, format!("--{flag}={value}").into());
+        origins.push(((*flag).to_owned(), "profile".to_owned()));
+    }
+    command.clone().try_get_matches_from(&args)
 }
 
 /// The variable that stands in for a flag, and its value. Empty counts as not set, except for the list of peers,
@@ -364,13 +448,24 @@ fn environment_value(
     Some((guns.to_owned(), value))
 }
 
-fn blame(variable: &str, error: &clap::Error) -> clap::Error {
+fn blame(origin: &str, error: &clap::Error) -> clap::Error {
     let text = error.to_string();
     let text = text.trim_start_matches("error: ").lines().next().unwrap_or_default();
-    clap::Error::raw(
-        ErrorKind::ValueValidation,
-        format!("environment variable {variable}: {text}\n"),
-    )
+    fault(format!("{origin}: {text}"))
+}
+
+fn fault(text: String) -> clap::Error {
+    clap::Error::raw(ErrorKind::ValueValidation, text + "\n")
+}
+
+/// The error without the tokens in URLs of peers, which it quotes.
+fn without_tokens(error: clap::Error) -> clap::Error {
+    let text = error.to_string();
+    if !text.contains("token=") || error.kind() != ErrorKind::ValueValidation {
+        return error;
+    }
+    let text = text.trim_start_matches("error: ");
+    clap::Error::raw(ErrorKind::ValueValidation, peer_url::without_tokens(text))
 }
 
 /// A number of bytes, written as `4194304` or `4M`.
@@ -419,7 +514,7 @@ fn size(
     }
 }
 
-fn seconds(
+pub(crate) fn seconds(
     range: RangeInclusive<f64>,
 ) -> impl Fn(&str) -> Result<Duration, String> + Clone + Send + Sync + 'static {
     move |text| {
@@ -430,6 +525,11 @@ fn seconds(
         }
         Ok(Duration::from_secs_f64(seconds))
     }
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(text).map_err(|error| error.to_string());
+    filter.map(|_| text.to_owned())
 }
 
 fn count(range: RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
@@ -445,6 +545,12 @@ fn threads(asked: usize) -> usize {
         return asked;
     }
     std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
+}
+
+/// Raises the limit on open files as far as the system permits.
+pub(crate) fn raise_open_files() {
+    // A refusal is no fault: the limit that is in force is read afterwards.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
 }
 
 fn open_files_max() -> usize {

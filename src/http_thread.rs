@@ -25,6 +25,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 /// Connections served at a time, for each listener.
@@ -67,16 +68,26 @@ impl HttpThread {
         Ok(HttpThread { runtime: handle })
     }
 
-    /// Serves what connects to `listener`, from now on.
+    /// Serves what connects to `listener`, from now on and until the result is closed.
     ///
     /// # Errors
     /// The listener cannot be watched.
-    pub fn serve(&self, listener: TcpListener, handler: Arc<dyn Handler>) -> io::Result<()> {
+    pub fn serve(&self, listener: TcpListener, handler: Arc<dyn Handler>) -> io::Result<Serving> {
         listener.set_nonblocking(true)?;
         let _runtime = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        self.runtime.spawn(accept_all(listener, handler));
-        Ok(())
+        Ok(Serving(self.runtime.spawn(accept_all(listener, handler)).abort_handle()))
+    }
+}
+
+/// A listener that is served.
+#[derive(Debug)]
+pub struct Serving(AbortHandle);
+
+impl Serving {
+    /// Accepts no more, and closes the listener. Connections that are open go on.
+    pub fn close(&self) {
+        self.0.abort();
     }
 }
 

@@ -18,8 +18,12 @@
 //! | [`ws`] | RFC 6455 and the HTTP upgrade, as bytes in and events out | Gun, sockets |
 //! | [`dam`] | Gun's mesh: messages, their memory, their routes | sockets, clocks, threads |
 //! | [`net`] | all I/O, clocks and threads | what messages mean |
-//! | [`config`] | arguments and environment | everything else |
+//! | [`config`] | settings: flags, environment, file | everything else |
+//! | [`cli`] | what the program was asked to do | how it is done |
+//! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
 //! | [`metrics`] | what is counted | who counts |
+//! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
+//! | [`http_thread`] | HTTP apart from the data path: hyper on a thread of its own | what it serves |
 //!
 //! `ws` and `dam` are sans-I/O: bytes go in, decisions come out. That is what makes tests,
 //! simulation and fuzzing cheap. They know neither each other nor `net`.
@@ -43,6 +47,10 @@
 //! original text is what is forwarded; only `><`, a missing `#`, the hop budget in `ok` and an
 //! internal `_` are changed. A message of 16 KiB and more is passed on as slices of the frame it
 //! came in; one that lay whole in the reactor's buffer is moved out of it once, for all peers.
+//!
+//! Before all that a connection has to be let in: [`net::admission`] knows who its client is, behind
+//! proxies too, and how many and how often; and a peer that says more than it may is not read for a
+//! while.
 //!
 //! # Invariants
 //!
@@ -86,9 +94,14 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod dam;
+pub mod health;
 pub mod http_thread;
+pub mod logs;
 pub mod metrics;
 pub mod net;
+pub mod readiness;
+pub mod service;
 pub mod ws;

@@ -69,6 +69,20 @@ counters! {
     Closed = "closed",
     /// Connections turned away because `--connections-max` were open.
     RejectedFull = "rejected_full",
+    /// Connections turned away because all together came faster than `--accepts-per-second`.
+    RejectedPace = "rejected_pace",
+    /// Connections turned away because their address had `--address-connections-max`.
+    RejectedAddressFull = "rejected_address_full",
+    /// Connections turned away because their address came faster than `--address-accepts-per-second`.
+    RejectedAddressPace = "rejected_address_pace",
+    /// Requests for a WebSocket turned away because of `--origins`.
+    RejectedOrigin = "rejected_origin",
+    /// Requests for a WebSocket turned away because the token was missing or wrong.
+    RejectedToken = "rejected_token",
+    /// Connections of a trusted proxy turned away because they began with no PROXY header.
+    RejectedProxyHeader = "rejected_proxy_header",
+    /// Times a peer was not read for a while because it went over its rates.
+    ReadPauses = "read_pauses",
     /// Requests that were no acceptable HTTP.
     RejectedHead = "rejected_head",
     /// Plain HTTP requests answered.

@@ -17,7 +17,7 @@ corrupted or a peer was closed, 3 a threshold was crossed, 4 INVALID: the genera
 
 Thresholds compare p50 p90 p99 p99.9 max raw-p50 raw-p99 raw-max opening-p99 (us, ms, s), lost duplicated \
 reordered echoed corrupted closed failed, delivered and per-cpu (a second, a CPU second; k, M), cores, \
-memory and per-connection (KiB, MiB, GiB).";
+memory and per-connection (KiB, MiB, GiB), attack-p50 and attack-p99 (times that before the attack).";
 
 /// The command line.
 #[derive(Parser, Debug)]
@@ -69,7 +69,7 @@ pub type Thresholds = std::vec::Vec<Threshold>;
 pub enum Action {
     /// What the kernel allows here: bytes in, bytes out, nothing else
     Floor(SideArgs),
-    /// gunmetal beside Gun, NATS and rod, in interleaved rounds
+    /// gunmetal beside Gun, NATS, rod and a broadcaster, in interleaved rounds
     Versus(SideArgs),
     /// Two results side by side
     Compare {
@@ -90,24 +90,39 @@ pub enum Action {
         /// Write once for all that a wake-up brought
         #[arg(long)]
         coalesce: bool,
+        /// Length of the answers to who spoke first
+        #[arg(long)]
+        answer_bytes: Option<usize>,
+        /// What others say than who spoke first is a repetition
+        #[arg(long)]
+        repeats: bool,
+    },
+    /// The server of `floor` that lets connections in
+    #[command(hide = true)]
+    AcceptServer {
+        /// Where to listen, on this machine
+        port: u16,
     },
 }
 
 /// How systems are compared.
 #[derive(Args, Debug, Clone)]
 pub struct SideArgs {
-    /// Rounds; in each, every system does every work once
+    /// Rounds; in each, every system (a column) does every work (a row) once
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     pub rounds: u32,
     /// Seconds that are measured each time
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    pub duration: f64,
-    /// Messages in flight
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Messages in flight, where the row does not say another number
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     pub window: u32,
-    /// Only these works and systems, by the names in the table
+    /// Only these rows: 1-to-10, ask, connect and so on, as the table has them
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
-    pub only: Vec<String>,
+    pub rows: Vec<String>,
+    /// Only these columns: gunmetal-1-1, nats and so on, as the table has them
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    pub columns: Vec<String>,
     /// The relay to start, instead of the one built beside this program
     #[arg(long, value_name = "PATH")]
     pub relay: Option<PathBuf>,
@@ -142,11 +157,11 @@ pub fn list_scenarios() -> String {
     let mut list = String::from("Scenarios:\n");
     for (name, text) in PRESETS {
         let about = Scenario::parse(text, &[]).map(|scenario| scenario.about).unwrap_or_default();
-        list.push_str(&format!("  {name:<10} {about}\n"));
+        list.push_str(&format!("  {name:<12} {about}\n"));
     }
     list.push_str("\nParameters, as flags or in a TOML file:\n");
     for (name, _, help) in PARAMETERS {
-        list.push_str(&format!("  --{name:<10} {help}\n"));
+        list.push_str(&format!("  --{name:<12} {help}\n"));
     }
     list
 }

@@ -5,7 +5,7 @@
 //! cargo run --release -p loadtest -- chat --rate 500    # another scenario, another rate
 //! cargo run --release -p loadtest -- --url ws://host:8765/gun --fail-if 'p99>5ms'
 //! cargo run --release -p loadtest -- floor              # what the kernel allows on this machine
-//! cargo run --release -p loadtest -- versus             # beside Gun and NATS
+//! cargo run --release -p loadtest -- versus             # beside Gun, rod, NATS and a broadcaster
 //! cargo run --release -p loadtest -- compare a.json b.json
 //! ```
 //!
@@ -33,7 +33,8 @@
 //! | [`pace`] | when it is meant to be sent |
 //! | [`swarm`] | the threads, the connections, sending and receiving |
 //! | [`wire`], [`scan`], [`track`] | from bytes to counted copies |
-//! | [`run`], [`server`], [`process`], [`hostile`] | the order of a run; what it starts and reads |
+//! | [`run`], [`server`], [`process`] | the order of a run; what it starts and reads |
+//! | [`hostile`] | attacks that begin in the middle of a run |
 //! | [`outcome`], [`verdict`] | what was found, and how it is to be taken |
 //! | [`table`], [`report`], [`plot`], [`files`], [`compare`] | how that is told |
 //! | [`floor`], [`versus`], [`stock`] | what it is compared with |

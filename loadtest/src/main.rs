@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::args::{self, Action, Cli, RunArgs};
+use loadtest::floor::Others;
 use loadtest::message::Protocol;
 use loadtest::plan::{Plan, Target};
 use loadtest::run::{self, Found, Stage, Watch};
 use loadtest::scenario::Scenario;
 use loadtest::server::{self, Server};
-use loadtest::{compare, files, floor, hostile, table, versus};
+use loadtest::{compare, files, floor, table, versus};
 
 /// Enough files for a hundred thousand connections and more.
 const OPEN_FILES: u64 = 1 << 20;
@@ -50,12 +51,20 @@ fn act(cli: Cli, overrides: &[(&str, String)]) -> Result<u8, String> {
             print!("{}", args::list_scenarios());
             Ok(0)
         }
-        Some(Action::FloorServer { port, message_bytes, coalesce }) => {
-            floor::serve(port, message_bytes, coalesce)
-                .map(|()| 0)
-                .map_err(|error| error.to_string())
+        Some(Action::FloorServer { port, message_bytes, coalesce, answer_bytes, repeats }) => {
+            let others = match answer_bytes {
+                Some(answer_bytes) => Others::Answer(answer_bytes),
+                None if repeats => Others::Drop,
+                None => Others::PassOn,
+            };
+            served(floor::serve(port, message_bytes, coalesce, others))
         }
+        Some(Action::AcceptServer { port }) => served(floor::accept::serve(port)),
     }
+}
+
+fn served(result: std::io::Result<()>) -> Result<u8, String> {
+    result.map(|()| 0).map_err(|error| error.to_string())
 }
 
 fn run_scenario(args: &RunArgs, overrides: &[(&str, String)]) -> Result<u8, String> {
@@ -70,9 +79,7 @@ fn run_scenario(args: &RunArgs, overrides: &[(&str, String)]) -> Result<u8, Stri
         false => servers.iter().map(Server::pid).collect(),
     };
     let plan = Arc::new(Plan::new(scenario, targets, protocol));
-    let attackers = hostile::start(&plan.targets, plan.scenario.hostile);
     let found = watched(&plan, pids, args)?;
-    drop(attackers);
     files::write(&found, &directory).map_err(|error| error.to_string())?;
     say(&found, &directory, args.quiet);
     Ok(found.outcome.verdict.exit_code())

@@ -113,7 +113,8 @@ impl Style {
                 self.template(&text, &fillers.question, source, Kind::Question)
             }
             Exchange::Ask => {
-                let text = format!(r##"{{"#":"{ID}","get":{{"#":"q{ID}",".":"{STAMP}}}}}"##);
+                let text =
+                    format!(r##"{{"#":"{ID}","get":{{"#":"loadtest/q{ID}",".":"{STAMP}}}}}"##);
                 self.template(&text, &fillers.question, source, Kind::Question)
             }
         }
@@ -153,7 +154,7 @@ impl Style {
         match self.exchange {
             Exchange::Ack => format!(r##"{{"#":"{ID}","@":"{ASKED}","ok":"{STAMP}}}"##),
             _ => format!(
-                r##"{{"#":"{ID}","@":"{ASKED}","put":{{"q{ASKED}":{{"_":{{"#":"q{ASKED}",">":{{"v":{STATE}}}}},"v":"{STAMP}}}}}}}"##
+                r##"{{"#":"{ID}","@":"{ASKED}","put":{{"loadtest/q{ASKED}":{{"_":{{"#":"loadtest/q{ASKED}",">":{{"v":{STATE}}}}},"v":"{STAMP}}}}}}}"##
             ),
         }
     }

@@ -36,8 +36,46 @@ pub struct Outcome {
     pub generator: Generator,
     /// Each second of the measured time.
     pub seconds: Vec<Second>,
+    /// The well-behaved peers before and during an attack, if there was a quiet time before it.
+    pub attack: Option<Attacked>,
     /// How it is to be taken.
     pub verdict: Verdict,
+}
+
+/// The same peers without and with an attack, in one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attacked {
+    /// Their latency before.
+    pub quiet: Times,
+    /// Their latency while it went on.
+    pub attacked: Times,
+    /// p50 during the attack, in p50s of the quiet time.
+    pub p50_ratio: f64,
+    /// p99 during the attack, in p99s of the quiet time.
+    pub p99_ratio: f64,
+    /// The most memory of the server at the end of a quiet second, in bytes, if known.
+    pub quiet_memory_bytes: Option<u64>,
+    /// The most memory of the server at the end of a second of the attack, in bytes, if known.
+    pub attacked_memory_bytes: Option<u64>,
+}
+
+impl Attacked {
+    /// The latencies of both, and memories at the ends of their seconds.
+    pub fn of(
+        [quiet, attacked]: [&Histogram<u64>; 2],
+        [quiet_memory_bytes, attacked_memory_bytes]: [Option<u64>; 2],
+    ) -> Attacked {
+        let (quiet, attacked) = (Times::of(quiet), Times::of(attacked));
+        let ratio = |of: fn(&Times) -> f64| of(&attacked) / of(&quiet).max(1e-6);
+        Attacked {
+            p50_ratio: ratio(|times| times.p50),
+            p99_ratio: ratio(|times| times.p99),
+            quiet,
+            attacked,
+            quiet_memory_bytes,
+            attacked_memory_bytes,
+        }
+    }
 }
 
 /// Averages.
@@ -51,6 +89,12 @@ pub struct Rates {
     pub bytes_in: f64,
     /// Deliveries for each second of the server's CPU time.
     pub delivered_per_cpu_s: Option<f64>,
+    /// Guests let in a second.
+    pub opened: f64,
+    /// Guests let in for each second of the server's CPU time.
+    pub opened_per_cpu_s: Option<f64>,
+    /// Bytes received for each second of the server's CPU time.
+    pub bytes_per_cpu_s: Option<f64>,
 }
 
 /// Percentiles, in milliseconds.
@@ -131,6 +175,8 @@ pub struct ServerUse {
     pub cores: f64,
     /// Resident memory that each idle connection added, in bytes.
     pub bytes_per_connection: f64,
+    /// The same for each of several processes.
+    pub bytes_per_connection_each: Vec<f64>,
 }
 
 /// How the generator itself did.
@@ -138,6 +184,10 @@ pub struct ServerUse {
 pub struct Generator {
     /// Threads.
     pub threads: usize,
+    /// Tables of open files: more than one when there are more connections than a process may have files.
+    pub file_tables: usize,
+    /// The limit on open files of each table, and of each process of the server.
+    pub files_max: u64,
     /// The part of the time that its threads computed; `None` where it cannot be told.
     pub busy: Option<f64>,
     /// The part of the time that its threads were ready and had no core; `None` where it cannot be told.

@@ -88,21 +88,42 @@ pub struct Plan {
     pub clock: Clock,
     /// Threads of the generator.
     pub threads: usize,
+    /// Whether each thread has a table of open files, and with it a limit on them, of its own.
+    pub has_own_files: bool,
+    /// The limit on open files of a process.
+    pub files_max: u64,
 }
+
+/// Files of a thread that are no connections, at most: what the process had open when it started.
+const OTHER_FILES: u64 = 256;
 
 impl Plan {
     /// A plan with fresh secrets.
     pub fn new(scenario: Scenario, targets: Vec<Target>, protocol: Protocol) -> Plan {
         let secret = rand::random();
         let style = Style { protocol, exchange: scenario.exchange, size: scenario.size, secret };
-        Plan {
+        let mut plan = Plan {
             targets,
             style,
             expected: Expected { secret, fillers: style.fillers() },
             rooms: pace::rooms(scenario.senders, scenario.rooms, scenario.zipf),
             clock: Clock::new(),
             threads: scenario.threads(),
+            has_own_files: false,
+            files_max: rlimit::Resource::NOFILE.get_soft().unwrap_or(u64::MAX),
             scenario,
+        };
+        plan.spread_files();
+        plan
+    }
+
+    /// More connections than a process may have files are spread over threads with tables of their own.
+    fn spread_files(&mut self) {
+        let each = self.files_max.saturating_sub(OTHER_FILES).max(1);
+        let connections = u64::from(self.connections());
+        if connections > each && cfg!(target_os = "linux") {
+            self.has_own_files = true;
+            self.threads = self.threads.max(connections.div_ceil(each) as usize);
         }
     }
 
@@ -116,6 +137,12 @@ impl Plan {
         self.first_stalled() + self.scenario.stalled
     }
 
+    /// Those of them that one of several servers has.
+    pub fn residents_of(&self, target: usize) -> u32 {
+        let target = &self.targets[target % self.targets.len()];
+        (0..self.residents()).filter(|index| self.target(*index) == target).count() as u32
+    }
+
     /// All connections.
     pub fn connections(&self) -> u32 {
         self.residents() + self.guests()
@@ -123,6 +150,9 @@ impl Plan {
 
     /// Places for those that come and go: as many as are there at a time, and some that are leaving.
     fn guests(&self) -> u32 {
+        if self.scenario.rush > 0 {
+            return self.scenario.rush;
+        }
         let present = self.scenario.churn * self.scenario.stay;
         if present == 0.0 { 0 } else { (present * 1.5) as u32 + 8 * self.threads as u32 }
     }

@@ -10,13 +10,16 @@ use plotters::prelude::*;
 
 /// Width and height: what fits a phone without shrinking its letters away.
 const SIZE: (u32, u32) = (520, 300);
-const COLOURS: [RGBColor; 6] = [
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0x1f, 0x6f, 0xb4),
     RGBColor(0xd9, 0x5f, 0x0e),
     RGBColor(0x2c, 0x8c, 0x4a),
     RGBColor(0x7b, 0x4f, 0xa3),
     RGBColor(0x8c, 0x6d, 0x1f),
     RGBColor(0x55, 0x55, 0x55),
+    RGBColor(0xc2, 0x3b, 0x80),
+    RGBColor(0xa9, 0xa9, 0xa9),
+    RGBColor(0x11, 0x11, 0x11),
 ];
 
 /// A line of a plot.
@@ -125,7 +128,8 @@ where
     Ok(())
 }
 
-/// Bars in groups on a logarithmic axis, as SVG: for each group a name and a value per bar, if known.
+/// Bars in groups on a logarithmic axis, as SVG: for each group a name and a value per bar, if known. Whose
+/// bar has which colour is said beside it, see [`colour`].
 ///
 /// # Errors
 /// The plot could not be drawn.
@@ -149,8 +153,8 @@ fn draw_bars(
     let Some(reach) = range(values().filter(|value| *value > 0.0)) else { return Ok(()) };
     let low = 10f64.powf(reach.start.log10().floor());
     let high = 10f64.powf((reach.end * 1.01).log10().ceil());
-    let height = 360 + 18 * names.len() as u32;
-    let width = (120 + 150 * groups.len() as u32).max(SIZE.0);
+    let width = (80 + 105 * groups.len() as u32).max(SIZE.0);
+    let height = 360;
     let area = SVGBackend::with_string(svg, (width, height)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
@@ -169,25 +173,15 @@ fn draw_bars(
         .label_style(("sans-serif", 13))
         .draw()?;
     let wide = 0.84 / names.len().max(1) as f64;
-    for (bar, (name, colour)) in names.iter().zip(COLOURS.iter().cycle()).enumerate() {
-        // After six colours they come again, paler.
-        let style = colour.mix(if bar < COLOURS.len() { 1.0 } else { 0.45 }).filled();
+    for (bar, colour) in COLOURS.iter().cycle().take(names.len()).enumerate() {
+        let style = colour.filled();
         let rectangles = groups.iter().enumerate().filter_map(|(group, (_, values))| {
             let left = group as f64 + 0.08 + wide * bar as f64;
             let value = values.get(bar).copied().flatten().filter(|value| *value > 0.0)?;
             Some(Rectangle::new([(left, low), (left + wide * 0.92, value)], style))
         });
-        chart
-            .draw_series(rectangles)?
-            .label(name.as_str())
-            .legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 10, y + 4)], style));
+        chart.draw_series(rectangles)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .label_font(("sans-serif", 12))
-        .draw()?;
     for (group, (name, _)) in groups.iter().enumerate() {
         let place = chart.backend_coord(&(group as f64 + 0.08, low));
         area.draw(&Text::new(name.clone(), (place.0, place.1 + 8), ("sans-serif", 13)))?;

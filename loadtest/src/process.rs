@@ -43,11 +43,21 @@ impl Usage {
 
     /// The sum of several processes; `None` when one cannot be read.
     pub fn of_all(pids: &[u32]) -> Option<Usage> {
-        let mut sum = Usage::default();
-        for pid in pids {
-            sum += usage(*pid)?;
-        }
-        (!pids.is_empty()).then_some(sum)
+        let each = Usage::of_each(pids)?;
+        (!pids.is_empty()).then(|| Usage::sum(&each))
+    }
+
+    /// Each of several processes; `None` when one cannot be read.
+    pub fn of_each(pids: &[u32]) -> Option<Vec<Usage>> {
+        pids.iter().map(|pid| usage(*pid)).collect()
+    }
+
+    /// All together.
+    pub fn sum(each: &[Usage]) -> Usage {
+        each.iter().fold(Usage::default(), |mut sum, usage| {
+            sum += *usage;
+            sum
+        })
     }
 }
 

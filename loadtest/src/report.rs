@@ -67,7 +67,7 @@ fn results(outcome: &Outcome) -> String {
 }
 
 fn counts(outcome: &Outcome) -> String {
-    if !outcome.scenario.is_sending() {
+    if !outcome.scenario.is_saying() {
         return String::new();
     }
     let counts = table::counts(outcome);
@@ -83,7 +83,8 @@ fn plots(outcome: &Outcome) -> Result<String, String> {
     let mut figures = String::new();
     let mut add = |caption: &str, axes: Axes<'_>, lines: &[Line]| {
         if let Some(svg) = plot::lines(axes, lines)? {
-            let names = legend(lines);
+            let names: Vec<_> = lines.iter().map(|line| line.name.clone()).collect();
+            let names = if names.len() < 2 { String::new() } else { legend(&names) };
             figures.push_str(&format!(
                 "<figure><figcaption>{caption}</figcaption>{names}{svg}</figure>\n"
             ));
@@ -129,19 +130,17 @@ fn percentile_lines(outcome: &Outcome) -> [Line; 2] {
     ]
 }
 
-/// The names of several lines, in their colours.
-fn legend(lines: &[Line]) -> String {
-    if lines.len() < 2 {
-        return String::new();
-    }
-    let name = |(number, line): (usize, &Line)| {
+/// Names in the colours of their lines or bars.
+pub fn legend(names: &[String]) -> String {
+    let name = |(number, name): (usize, &String)| {
         format!(
-            "<span style=\"color:{}\">\u{25a0} {}</span> ",
+            "<span><b style=\"color:{}\">\u{25a0}</b> {}</span> ",
             plot::colour(number),
-            escape(&line.name)
+            escape(name)
         )
     };
-    format!("<p class=small>{}</p>", lines.iter().enumerate().map(name).collect::<String>())
+    let names: String = names.iter().enumerate().map(name).collect();
+    format!("<p class=\"small legend\">{names}</p>")
 }
 
 /// Seconds are whole; a place between them has no name.
@@ -150,6 +149,10 @@ fn whole(x: f64) -> String {
 }
 
 fn percentile_label(nines: f64) -> String {
+    // Places between the nines have no short name.
+    if whole(nines).is_empty() {
+        return String::new();
+    }
     let percentile = 100.0 * (1.0 - 10f64.powf(-nines));
     let text = format!("{percentile:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 
 use crate::clock::{SECOND_NS, seconds_ns};
+use crate::hostile;
 use crate::outcome::ms;
 use crate::outcome::{
-    Connections, Generator, Outcome, Rates, Second, ServerUse, Times as Spread, Verdict,
+    Attacked, Connections, Generator, Outcome, Rates, Second, ServerUse, Times as Spread, Verdict,
 };
 use crate::plan::Plan;
 use crate::process::{Machine, Usage};
-use crate::swarm::tally::{Part, Totals};
+use crate::swarm::tally::{Part, Totals, histogram};
 use crate::swarm::{Command, Report, Swarm, Times};
 use crate::verdict::{self, Threshold};
 
@@ -76,7 +77,10 @@ pub fn run<'a>(plan: &'a Arc<Plan>, watch: Watch<'a>) -> Result<Found, String> {
     let mut run = Run { plan, swarm, watch, parts: Vec::new(), usages: Vec::new(), server: None };
     let opened = run.open()?;
     let times = run.go();
+    let attackers =
+        hostile::start(plan, times.measured_ns + u64::from(plan.scenario.calm) * SECOND_NS);
     run.measure(times)?;
+    drop(attackers);
     run.drain();
     let totals = run.finish()?;
     Ok(run.found(totals, opened))
@@ -105,7 +109,7 @@ impl Run<'_> {
     }
 
     fn open(&mut self) -> Result<Opened, String> {
-        let empty = self.usage();
+        let empty = Usage::of_each(&self.watch.pids);
         let seconds = self.open_all(&Command::Open)?;
         let back_seconds = match self.plan.scenario.reconnect {
             true => Some(self.open_all(&Command::Reopen)?),
@@ -118,13 +122,26 @@ impl Run<'_> {
                 self.wait_quiet();
             }
         }
-        if let (Some(empty), Some(idle)) = (empty, self.usage()) {
-            let added = idle.memory_bytes.saturating_sub(empty.memory_bytes);
-            let bytes_per_connection = added as f64 / f64::from(self.plan.residents().max(1));
-            self.server =
-                Some(ServerUse { empty, idle, bytes_per_connection, ..ServerUse::default() });
+        if let Some(empty) = empty.filter(|empty| !empty.is_empty()) {
+            self.server = self.idle_use(&empty);
         }
         Ok(Opened { seconds, back_seconds })
+    }
+
+    /// What the server's processes held before anybody was connected, and what they hold now.
+    fn idle_use(&self, empty: &[Usage]) -> Option<ServerUse> {
+        let idle = Usage::of_each(&self.watch.pids)?;
+        let each = empty.iter().zip(&idle).enumerate();
+        let per_connection = |(number, (empty, idle)): (usize, (&Usage, &Usage))| {
+            let added = idle.memory_bytes.saturating_sub(empty.memory_bytes);
+            added as f64 / f64::from(self.plan.residents_of(number).max(1))
+        };
+        let bytes_per_connection_each = each.map(per_connection).collect();
+        let (empty, idle) = (Usage::sum(empty), Usage::sum(&idle));
+        let added = idle.memory_bytes.saturating_sub(empty.memory_bytes);
+        let bytes_per_connection = added as f64 / f64::from(self.plan.residents().max(1));
+        let server = ServerUse { empty, idle, bytes_per_connection, ..ServerUse::default() };
+        Some(ServerUse { bytes_per_connection_each, ..server })
     }
 
     fn open_all(&mut self, command: &Command) -> Result<f64, String> {
@@ -253,16 +270,21 @@ impl Run<'_> {
     }
 
     fn drain(&mut self) {
-        if !self.plan.scenario.is_sending() {
+        let scenario = &self.plan.scenario;
+        if !scenario.is_saying() {
             return;
         }
         (self.watch.tell)(Stage::Draining);
+        if scenario.roll_call > 0 {
+            self.swarm.tell(&Command::RollCall);
+        }
         let gauges = &self.swarm.gauges;
-        let copies = self.plan.scenario.copies();
+        let copies = scenario.copies();
+        let least = u64::from(scenario.roll_call) * u64::from(scenario.senders);
         let is_all_here = || {
             let behind = gauges.sum(|gauge| &gauge.behind);
             let sent = gauges.sum(|gauge| &gauge.sent);
-            behind == 0 && gauges.sum(|gauge| &gauge.delivered) >= sent * copies
+            behind == 0 && sent >= least && gauges.sum(|gauge| &gauge.delivered) >= sent * copies
         };
         let silence = Duration::from_secs_f64(self.plan.scenario.settle);
         self.wait_silence(silence, silence, || gauges.sum(|gauge| &gauge.behind) == 0);
@@ -297,6 +319,7 @@ impl Run<'_> {
         let seconds: Vec<_> = (1..self.parts.len()).map(|number| self.second(number)).collect();
         let server = self.server_use(seconds.len());
         let generator = self.generator(&totals);
+        let attack = self.attacked(&seconds);
         let Totals { counts, latency, raw, opening, closed, stalled_closed, guests, .. } = totals;
         let mut outcome = Outcome {
             scenario: self.plan.scenario.clone(),
@@ -322,12 +345,34 @@ impl Run<'_> {
             server,
             generator,
             seconds,
+            attack,
             verdict: Verdict::default(),
         };
         outcome.verdict = verdict::judge(&outcome, &self.watch.thresholds);
         self.swarm.join();
         let seconds = self.parts.into_iter().skip(1).map(|part| part.latency).collect();
         Found { outcome, latency, seconds }
+    }
+
+    /// The seconds before an attack, and those of it.
+    fn attacked(&self, seconds: &[Second]) -> Option<Attacked> {
+        let quiet = self.plan.scenario.calm as usize;
+        if quiet == 0 || seconds.len() <= quiet {
+            return None;
+        }
+        let (before, during) = self.parts[1..].split_at(quiet);
+        let sum = |parts: &[Part]| {
+            let mut sum = histogram();
+            for part in parts {
+                // Same bounds: adding cannot fail.
+                let _same_bounds = sum.add(&part.latency);
+            }
+            sum
+        };
+        let most =
+            |seconds: &[Second]| seconds.iter().filter_map(|second| second.memory_bytes).max();
+        let memory = [most(&seconds[..quiet]), most(&seconds[quiet..])];
+        Some(Attacked::of([&sum(before), &sum(during)], memory))
     }
 
     fn server_use(&self, seconds: usize) -> Option<ServerUse> {
@@ -345,6 +390,8 @@ impl Run<'_> {
         };
         Generator {
             threads: self.plan.threads,
+            file_tables: if self.plan.has_own_files { self.plan.threads } else { 1 },
+            files_max: self.plan.files_max,
             busy: share(|part| part.cpu_ns),
             waited: share(|part| part.wait_ns),
             lag: Spread::of(&totals.lag),
@@ -369,12 +416,16 @@ fn rates(parts: &[Part], server: Option<&ServerUse>) -> Rates {
     let seconds = (parts.len().max(2) - 1) as f64;
     let sum = |of: fn(&Part) -> u64| parts.iter().skip(1).map(of).sum::<u64>() as f64;
     let delivered = sum(|part| part.delivered);
+    let (opened, bytes_in) = (sum(|part| part.opened), sum(|part| part.bytes_in));
     let cpu_s = server.map(|server| server.measured.cpu_s()).filter(|cpu_s| *cpu_s > 0.0);
     Rates {
         sent: sum(|part| part.sent) / seconds,
         delivered: delivered / seconds,
-        bytes_in: sum(|part| part.bytes_in) / seconds,
+        bytes_in: bytes_in / seconds,
+        opened: opened / seconds,
         delivered_per_cpu_s: cpu_s.map(|cpu_s| delivered / cpu_s),
+        opened_per_cpu_s: cpu_s.map(|cpu_s| opened / cpu_s),
+        bytes_per_cpu_s: cpu_s.map(|cpu_s| bytes_in / cpu_s),
     }
 }
 

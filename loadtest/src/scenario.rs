@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hostile::Attack;
 use crate::message::Exchange;
 
 /// The shipped scenarios, by name.
@@ -21,6 +22,9 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("stall", include_str!("../presets/stall.toml")),
     ("large", include_str!("../presets/large.toml")),
     ("hostile", include_str!("../presets/hostile.toml")),
+    ("slowloris", include_str!("../presets/slowloris.toml")),
+    ("connflood", include_str!("../presets/connflood.toml")),
+    ("messageflood", include_str!("../presets/messageflood.toml")),
 ];
 
 /// The scenario that runs when none is named.
@@ -44,10 +48,23 @@ pub const PARAMETERS: &[(&str, Unit, &str)] = &[
     ("relays", Unit::Count, "Relays that are started, each linked to all"),
     ("repeat", Unit::Count, "Connections that each say every message of a sender"),
     ("churn", Unit::Number, "Further peers that come and go, a second"),
+    (
+        "rush",
+        Unit::Count,
+        "Further peers that leave as soon as they are in and come again, at a time",
+    ),
     ("stay", Unit::Number, "Seconds that each of those stays"),
     ("reconnect", Unit::Word, "Before sending, all leave at once and come back: true or false"),
     ("stalled", Unit::Count, "Further peers that read nothing"),
-    ("hostile", Unit::Count, "Further connections of each hostile kind"),
+    ("hostile", Unit::Count, "Further connections that mean no good"),
+    ("attack", Unit::Word, "What those do: mixed, slowloris, connflood or messageflood"),
+    (
+        "attack-rate",
+        Unit::Number,
+        "Connections or messages a second of those that flood, all together",
+    ),
+    ("calm", Unit::Count, "Seconds of the measured ones before attackers and stalled peers begin"),
+    ("roll-call", Unit::Count, "Messages of each sender after the measured time"),
     (
         "subscribe",
         Unit::Word,
@@ -94,10 +111,15 @@ pub struct Scenario {
     pub relays: u32,
     pub repeat: u32,
     pub churn: f64,
+    pub rush: u32,
     pub stay: f64,
     pub reconnect: bool,
     pub stalled: u32,
     pub hostile: u32,
+    pub attack: Attack,
+    pub attack_rate: f64,
+    pub calm: u32,
+    pub roll_call: u32,
     pub subscribe: bool,
     pub threads: u32,
     pub lag_max: f64,
@@ -124,10 +146,15 @@ impl Default for Scenario {
             relays: 1,
             repeat: 1,
             churn: 0.0,
+            rush: 0,
             stay: 1.0,
             reconnect: false,
             stalled: 0,
             hostile: 0,
+            attack: Attack::Mixed,
+            attack_rate: 1000.0,
+            calm: 0,
+            roll_call: 0,
             subscribe: false,
             threads: 0,
             lag_max: 5.0,
@@ -174,6 +201,7 @@ impl Scenario {
             self.zipf,
             self.churn,
             self.stay,
+            self.attack_rate,
             self.lag_max,
         ];
         if numbers.iter().any(|number| !number.is_finite() || *number < 0.0) {
@@ -181,7 +209,10 @@ impl Scenario {
         }
         let is_sending = self.is_sending();
         let faults = [
-            (self.senders + self.receivers == 0, "there must be a sender or a receiver"),
+            (
+                self.senders + self.receivers + self.rush == 0,
+                "there must be a sender or a receiver",
+            ),
             (self.duration == 0.0, "duration must not be 0"),
             (self.relays == 0 || self.repeat == 0, "relays and repeat must be at least 1"),
             (self.rooms == 0 || self.burst == 0, "rooms and burst must be at least 1"),
@@ -192,6 +223,10 @@ impl Scenario {
                 "ask and ack need a receiver that answers",
             ),
             (self.churn > 0.0 && self.stay == 0.0, "churn needs a stay"),
+            (self.churn > 0.0 && self.rush > 0, "there can be churn or a rush"),
+            (f64::from(self.calm) >= self.duration, "calm must be shorter than duration"),
+            (self.calm > 0 && !is_sending, "calm needs a sender whose latency is compared"),
+            (self.roll_call > 0 && self.senders == 0, "a roll call needs a sender"),
         ];
         match faults.iter().find(|(is_wrong, _)| *is_wrong) {
             Some((_, fault)) => Err((*fault).to_owned()),
@@ -204,10 +239,15 @@ impl Scenario {
         self.senders > 0 && (self.window > 0 || self.rate > 0.0)
     }
 
+    /// Whether anything is said at all, be it after the measured time.
+    pub fn is_saying(&self) -> bool {
+        self.is_sending() || self.roll_call > 0
+    }
+
     /// Copies that have to arrive of each message: all peers but its source, or the one that asked.
     pub fn copies(&self) -> u64 {
         match self.exchange {
-            Exchange::Post => u64::from(self.senders + self.receivers) - 1,
+            Exchange::Post => u64::from(self.senders + self.receivers).saturating_sub(1),
             Exchange::Ask | Exchange::Ack => 1,
         }
     }

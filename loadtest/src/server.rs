@@ -122,29 +122,56 @@ pub fn relay_binary(named: Option<&Path>) -> Result<PathBuf, String> {
     if let Some(path) = named {
         return Ok(path.to_owned());
     }
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let beside = own.with_file_name(format!("gunmetal{}", std::env::consts::EXE_SUFFIX));
-    if let Some(cargo) = std::env::var_os("CARGO") {
-        build_relay(Path::new(&cargo), &own)?;
-    }
+    let directory = own_directory()?;
+    let beside = directory.join(format!("gunmetal{}", std::env::consts::EXE_SUFFIX));
+    let profile = match directory.file_name().map(|name| name.to_string_lossy()).as_deref() {
+        Some("debug") | None => "dev".to_owned(),
+        Some(name) => name.to_owned(),
+    };
+    build(&["-p", "gunmetal", "--bin", "gunmetal", "--profile", &profile])?;
     match beside.exists() {
         true => Ok(beside),
         false => Err(format!("{} does not exist; name the relay with --relay", beside.display())),
     }
 }
 
-fn build_relay(cargo: &Path, own: &Path) -> Result<(), String> {
-    let profile = own.parent().and_then(Path::file_name).map(|name| name.to_string_lossy());
-    let profile = match profile.as_deref() {
-        Some("debug") | None => "dev".to_owned(),
-        Some(name) => name.to_owned(),
-    };
+/// The broadcaster's binary. It is no part of the workspace; started by cargo, this builds it first.
+///
+/// # Errors
+/// There is none.
+pub fn broadcaster_binary() -> Result<PathBuf, String> {
+    let target = own_directory()?.join("broadcaster");
+    if let Some(package) = std::env::var_os("CARGO_MANIFEST_DIR") {
+        let manifest = Path::new(&package).join("broadcaster/Cargo.toml");
+        let (manifest, target) = (manifest.to_string_lossy(), target.to_string_lossy());
+        build(&["--release", "--locked", "--manifest-path", &manifest, "--target-dir", &target])?;
+    }
+    let name = format!("release/loadtest-broadcaster{}", std::env::consts::EXE_SUFFIX);
+    let binary = target.join(name);
+    match binary.exists() {
+        true => Ok(binary),
+        false => Err("it is built when this is started by cargo run".to_owned()),
+    }
+}
+
+/// Where this program is; a test's own is one below.
+fn own_directory() -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let directory = own.parent().unwrap_or(Path::new("."));
+    let is_test = directory.ends_with("deps");
+    Ok(directory.parent().filter(|_| is_test).unwrap_or(directory).to_owned())
+}
+
+/// Has cargo build something, if it was cargo that started this.
+fn build(arguments: &[&str]) -> Result<(), String> {
+    let Some(cargo) = std::env::var_os("CARGO") else { return Ok(()) };
     let build = Command::new(cargo)
-        .args(["build", "--quiet", "-p", "gunmetal", "--bin", "gunmetal", "--profile", &profile])
+        .args(["build", "--quiet"])
+        .args(arguments)
         .stdin(Stdio::null())
         .status()
         .map_err(|error| format!("cargo: {error}"))?;
-    if build.success() { Ok(()) } else { Err("the relay could not be built".to_owned()) }
+    if build.success() { Ok(()) } else { Err("it could not be built".to_owned()) }
 }
 
 /// Starts relays, each linked to all others, with further arguments and a prefix such as `taskset`.

@@ -3,6 +3,7 @@
 //! Owns: their command lines and configuration. None of them stores anything.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -81,32 +82,50 @@ pub fn start_nats(binary: &Path, prefix: &[String], log: &Path) -> Result<Server
 /// # Errors
 /// It does not start.
 pub fn start_rod(binary: &Path, prefix: &[String], log: &Path) -> Result<Server, String> {
-    let port = free_port()?;
+    let port = free_pair()?;
     let mut command = prefixed(prefix, binary);
     command.arg("start");
     command.env("PORT", port.to_string()).env("MULTICAST", "false").env("STATS", "false");
+    command.env("SLED_STORAGE", "false").env("MEMORY_STORAGE", "false");
     command.current_dir(log.parent().unwrap_or(Path::new(".")));
     Server::start(command, port, log)
 }
 
-/// Starts the floor's server: this program again.
+/// Starts the broadcaster.
+///
+/// # Errors
+/// It does not start.
+pub fn start_broadcaster(binary: &Path, prefix: &[String], log: &Path) -> Result<Server, String> {
+    let port = free_port()?;
+    let mut command = prefixed(prefix, binary);
+    command.arg(port.to_string());
+    Server::start(command, port, log)
+}
+
+/// Starts a server of the floor: this program again, with these arguments before and behind the port.
 ///
 /// # Errors
 /// It does not start.
 pub fn start_floor(
-    message_bytes: usize,
-    coalesce: bool,
+    kind: &str,
+    arguments: &[String],
     prefix: &[String],
     log: &Path,
 ) -> Result<Server, String> {
     let port = free_port()?;
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = prefixed(prefix, &own);
-    command.arg("floor-server").arg(port.to_string()).arg(message_bytes.to_string());
-    if coalesce {
-        command.arg("--coalesce");
-    }
+    command.arg(kind).arg(port.to_string()).args(arguments);
     Server::start(command, port, log)
+}
+
+/// The first of two ports that are free on all addresses: rod listens on all of them, and with its pages on
+/// the next port. Below those that the kernel gives to clients, which may hold them for a while.
+fn free_pair() -> Result<u16, String> {
+    let is_free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok();
+    let tries = (0..100).map(|_| rand::random_range(10_000..30_000));
+    let mut free = tries.filter(|port| is_free(*port) && is_free(port + 1));
+    free.next().ok_or_else(|| "there is no free port".to_owned())
 }
 
 fn free_port() -> Result<u16, String> {

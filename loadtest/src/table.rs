@@ -1,6 +1,6 @@
 //! A result as text: what is printed at the end of a run.
 
-use crate::outcome::{Outcome, Second, Times};
+use crate::outcome::{Attacked, Outcome, Second, Times};
 
 /// A number as people read it: 1,234,567 or 12.3.
 pub fn number(value: f64) -> String {
@@ -83,6 +83,18 @@ pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
         let (closed, all) = (connections.stalled_closed, outcome.scenario.stalled);
         row("stalled, closed", format!("{closed} of {all}"));
     }
+    if outcome.rates.opened > 0.0 {
+        row("guests let in", format!("{} a second", number(outcome.rates.opened)));
+    }
+    if let Some(attack) = &outcome.attack {
+        attack_rows(attack).into_iter().for_each(|(name, value)| row(name, value));
+    }
+    if !outcome.scenario.is_sending() && outcome.scenario.is_saying() {
+        let counts = &outcome.counts;
+        let (received, expected) = (number(counts.received as f64), number(counts.expected as f64));
+        row("roll call", format!("{received} of {expected} copies"));
+        row("until they came", spread(&outcome.latency));
+    }
     if outcome.scenario.is_sending() {
         row("sent", format!("{} a second", number(outcome.rates.sent)));
         row("delivered", format!("{} a second", number(outcome.rates.delivered)));
@@ -92,6 +104,22 @@ pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
     }
     rows.extend(server_rows(outcome));
     rows.extend(generator_rows(outcome));
+    rows
+}
+
+/// What the well-behaved peers noticed of an attack.
+fn attack_rows(attack: &Attacked) -> Vec<(&'static str, String)> {
+    let latency = |times: &Times| format!("p50 {}, p99 {}", millis(times.p50), millis(times.p99));
+    let mut rows = vec![
+        ("latency before", latency(&attack.quiet)),
+        ("under attack", latency(&attack.attacked)),
+        ("attack ratio", format!("p50 {:.2}, p99 {:.2}", attack.p50_ratio, attack.p99_ratio)),
+    ];
+    let memories = attack.quiet_memory_bytes.zip(attack.attacked_memory_bytes);
+    if let Some((quiet, attacked)) = memories {
+        let (quiet, attacked) = (bytes(quiet as f64), bytes(attacked as f64));
+        rows.push(("attack memory", format!("{quiet} before, {attacked} at most during it")));
+    }
     rows
 }
 
@@ -132,12 +160,17 @@ fn server_rows(outcome: &Outcome) -> Vec<(String, String)> {
         number(measured.switches_forced as f64)
     );
     let mut rows = vec![("server CPU".to_owned(), cpu)];
-    if let Some(per_cpu_s) = outcome.rates.delivered_per_cpu_s.filter(|_| outcome.latency.count > 0)
+    if let Some(per_cpu_s) = outcome.rates.delivered_per_cpu_s.filter(|per_cpu_s| *per_cpu_s > 0.0)
     {
         rows.push(("per CPU second".to_owned(), format!("{} delivered", number(per_cpu_s))));
     }
     rows.push(("server memory".to_owned(), memory));
-    rows.push(("per idle peer".to_owned(), bytes(server.bytes_per_connection)));
+    let mut idle = bytes(server.bytes_per_connection);
+    if server.bytes_per_connection_each.len() > 1 {
+        let each = server.bytes_per_connection_each.iter().map(|each| bytes(*each));
+        idle.push_str(&format!(" ({} in each process)", each.collect::<Vec<_>>().join(", ")));
+    }
+    rows.push(("per idle peer".to_owned(), idle));
     rows.push(("server threads".to_owned(), switches));
     rows
 }
@@ -155,7 +188,15 @@ fn generator_rows(outcome: &Outcome) -> Vec<(String, String)> {
     if generator.forgiven > 0 {
         value.push_str(&format!(", gave up on {} in flight", generator.forgiven));
     }
-    vec![("generator".to_owned(), value)]
+    let mut rows = vec![("generator".to_owned(), value)];
+    if generator.file_tables > 1 {
+        let (files_max, tables) = (number(generator.files_max as f64), generator.file_tables);
+        let value = format!(
+            "{files_max} a process is this machine's limit: the generator has {tables} tables of them"
+        );
+        rows.push(("open files".to_owned(), value));
+    }
+    rows
 }
 
 /// The counts: what, and how many.
@@ -182,7 +223,7 @@ pub fn verdict(outcome: &Outcome) -> String {
         parts.push(format!("CROSSED: {}", verdict.crossed.join("; ")));
     }
     match parts.is_empty() {
-        true if outcome.scenario.is_sending() => {
+        true if outcome.scenario.is_saying() => {
             "OK: every copy came once, whole and in order".to_owned()
         }
         true => "OK".to_owned(),
@@ -196,7 +237,7 @@ pub fn table(outcome: &Outcome) -> String {
     for (name, value) in rows(outcome) {
         text.push_str(&format!("  {name:<18} {value}\n"));
     }
-    if outcome.scenario.is_sending() {
+    if outcome.scenario.is_saying() {
         let counts = counts(outcome);
         let counts: Vec<_> = counts
             .iter()

@@ -46,6 +46,8 @@ const QUANTITIES: &[&str] = &[
     "memory",
     "per-connection",
     "opening-p99",
+    "attack-p50",
+    "attack-p99",
 ];
 
 impl Threshold {
@@ -126,6 +128,8 @@ fn quantity(outcome: &Outcome, name: &str) -> Option<f64> {
         "cores" => server.map(|server| server.cores),
         "memory" => server.map(|server| server.measured.memory_bytes_max as f64),
         "per-connection" => server.map(|server| server.bytes_per_connection),
+        "attack-p50" => outcome.attack.as_ref().map(|attack| attack.p50_ratio),
+        "attack-p99" => outcome.attack.as_ref().map(|attack| attack.p99_ratio),
         "opening-p99" => Some(outcome.connections.opening.p99),
         _ => None,
     }
@@ -149,7 +153,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
 fn invalid(outcome: &Outcome) -> Vec<String> {
     let (scenario, generator) = (&outcome.scenario, &outcome.generator);
     let mut reasons = Vec::new();
-    let is_open = scenario.window == 0;
+    let is_open = scenario.window == 0 && scenario.rush == 0;
     if is_open && generator.lag.p99 > scenario.lag_max {
         let (lag, max) = (generator.lag.p99, scenario.lag_max);
         reasons.push(format!("the generator ran late: p99 {lag:.1} ms, allowed are {max} ms"));

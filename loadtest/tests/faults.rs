@@ -4,14 +4,12 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::thread;
 
-use common::Fault;
+use common::hall::{self, Fault};
+use common::outcome_of;
 use loadtest::message::{Exchange, Protocol};
 use loadtest::outcome::Outcome;
-use loadtest::plan::{Plan, Target};
-use loadtest::run::{self, Watch};
 use loadtest::scenario::Scenario;
 
 /// Enough copies for a fault in a thousand to happen several times.
@@ -27,19 +25,8 @@ fn scenario() -> Scenario {
     }
 }
 
-fn outcome_of(scenario: Scenario, port: u16, protocol: Protocol) -> Outcome {
-    let plan = Arc::new(Plan::new(scenario, vec![Target::local(port)], protocol));
-    let watch = Watch {
-        pids: Vec::new(),
-        target: String::new(),
-        thresholds: Vec::new(),
-        tell: &mut |_| {},
-    };
-    run::run(&plan, watch).unwrap().outcome
-}
-
 fn outcome(fault: Fault) -> Outcome {
-    outcome_of(scenario(), common::start(fault), Protocol::Dam)
+    outcome_of(scenario(), &[hall::start(fault)], Protocol::Dam, &[])
 }
 
 /// The names of the faults that were found.
@@ -76,7 +63,7 @@ fn a_relay_that_repeats_is_caught() {
 fn a_relay_that_reorders_is_caught() {
     // Of two senders in turns, the copy in between would be the other's.
     let scenario = Scenario { senders: 1, receivers: 5, ..scenario() };
-    let outcome = outcome_of(scenario, common::start(Fault::Reorder), Protocol::Dam);
+    let outcome = outcome_of(scenario, &[hall::start(Fault::Reorder)], Protocol::Dam, &[]);
     assert!(faults(&outcome).contains(&"reordered"), "{:?}", outcome.counts);
     assert_eq!(outcome.counts.duplicated + outcome.counts.echoed + outcome.counts.corrupted, 0);
 }
@@ -92,11 +79,26 @@ fn a_relay_that_corrupts_is_caught() {
 }
 
 #[test]
+fn a_roll_call_finds_who_was_forgotten() {
+    let call = |fault| {
+        let scenario =
+            Scenario { senders: 1, receivers: 20, rate: 0.0, roll_call: 50, ..scenario() };
+        outcome_of(scenario, &[hall::start(fault)], Protocol::Dam, &[])
+    };
+    let whole = call(Fault::None);
+    assert_eq!((whole.counts.expected, whole.counts.received), (1000, 1000));
+    assert!(whole.counts.is_clean());
+    let with_a_gap = call(Fault::Drop);
+    assert_eq!((with_a_gap.counts.received, with_a_gap.counts.lost), (999, 1));
+    assert_eq!(with_a_gap.verdict.exit_code(), 2);
+}
+
+#[test]
 fn questions_and_acknowledgements_are_counted_too() {
     for exchange in [Exchange::Ask, Exchange::Ack] {
         // This relay floods answers as well: those that did not ask notice.
         let scenario = Scenario { exchange, senders: 1, receivers: 2, ..scenario() };
-        let outcome = outcome_of(scenario, common::start(Fault::None), Protocol::Dam);
+        let outcome = outcome_of(scenario, &[hall::start(Fault::None)], Protocol::Dam, &[]);
         assert_eq!(faults(&outcome), ["echoed"], "{:?}", outcome.counts);
         assert_eq!(outcome.counts.echoed, outcome.counts.sent);
         assert!(outcome.latency.count > 0);
@@ -106,7 +108,7 @@ fn questions_and_acknowledgements_are_counted_too() {
 #[test]
 fn the_closed_loop_is_counted_too() {
     let scenario = Scenario { window: 64, threads: 2, ..scenario() };
-    let outcome = outcome_of(scenario, common::start(Fault::None), Protocol::Dam);
+    let outcome = outcome_of(scenario, &[hall::start(Fault::None)], Protocol::Dam, &[]);
     assert!(outcome.counts.is_clean(), "{:?}", outcome.counts);
     assert_eq!(outcome.counts.received, outcome.counts.expected);
 }
@@ -114,7 +116,7 @@ fn the_closed_loop_is_counted_too() {
 #[test]
 fn a_generator_that_cannot_keep_up_is_invalid() {
     let scenario = Scenario { senders: 1, receivers: 0, rate: 1e9, settle: 0.1, ..scenario() };
-    let outcome = outcome_of(scenario, start_sink(), Protocol::Raw);
+    let outcome = outcome_of(scenario, &[start_sink()], Protocol::Raw, &[]);
     assert!(!outcome.verdict.invalid.is_empty(), "{:?}", outcome.generator);
 }
 

@@ -27,7 +27,7 @@ use serde::Serialize;
 
 use self::guard::Guard;
 use self::survey::Surveyor;
-use crate::http_thread::{Handler, HttpThread};
+use crate::http_thread::{Handler, HttpThread, Serving};
 use crate::net::view::View;
 
 mod guard;
@@ -47,17 +47,16 @@ const NOT_FOUND: &str = "gunmetal: nothing here. There are /, /metrics, /livez, 
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Starts the admin thread, listening on `address`. Returns where it listens in fact.
+/// Starts the admin thread on this listener. Returns where it listens, and what ends it.
 ///
 /// # Errors
-/// The address cannot be listened on, or the process may not have another thread.
-pub fn start(address: SocketAddr, view: View) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
+/// The process may not have another thread.
+pub fn start(listener: TcpListener, view: View) -> io::Result<(SocketAddr, Serving)> {
     let bound = listener.local_addr()?;
     let admin =
         Admin { guard: Guard::new(bound.ip()), surveyor: Surveyor::new(view.clone()), view };
-    HttpThread::start("admin")?.serve(listener, Arc::new(admin))?;
-    Ok(bound)
+    let serving = HttpThread::start("admin")?.serve(listener, Arc::new(admin))?;
+    Ok((bound, serving))
 }
 
 struct Admin {

@@ -10,7 +10,7 @@ pub const PEERS_MAX: usize = 99;
 /// One relay to dial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerUrl {
-    /// The URL as given, scheme included: the peer's name on the wire.
+    /// The URL as given, scheme included, but for a token: the peer's name in logs and on the wire.
     pub name: String,
     /// The host, without the brackets of an IPv6 address.
     pub host: String,
@@ -39,7 +39,7 @@ impl PeerUrl {
         let (host, port) = host_and_port(authority)?;
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(PeerUrl {
-            name: url.to_owned(),
+            name: without_tokens(url),
             path_and_query: format!("{slash}{path}"),
             host_header: host_header(&host, port),
             host,
@@ -63,7 +63,8 @@ impl Peers {
     pub fn parse(list: &str) -> Result<Peers, String> {
         let mut peers = Vec::<PeerUrl>::new();
         for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let peer = PeerUrl::parse(entry).map_err(|fault| format!("peer {entry:?}: {fault}"))?;
+            let peer = PeerUrl::parse(entry)
+                .map_err(|fault| format!("peer {:?}: {fault}", without_tokens(entry)))?;
             if !peers.iter().any(|known| known.same_target(&peer)) {
                 peers.push(peer);
             }
@@ -73,6 +74,19 @@ impl Peers {
         }
         Ok(Peers(peers))
     }
+}
+
+/// The text with what it says behind `token=` hidden, in each URL of it.
+pub(super) fn without_tokens(text: &str) -> String {
+    const NAME: &str = "token=";
+    let mut parts = text.split(NAME);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_end = |c: char| "&#,'\"".contains(c) || c.is_whitespace();
+        let rest = &part[part.find(is_end).unwrap_or(part.len())..];
+        shown.extend([NAME, "hidden", rest]);
+    }
+    shown
 }
 
 fn host_and_port(authority: &str) -> Result<(String, u16), String> {

@@ -50,12 +50,23 @@ fn flag_wins_over_own_variable_over_guns_variable_over_default() {
 
 #[test]
 fn every_flag_is_a_variable() {
-    for flag in Flags::command().get_arguments().filter_map(clap::Arg::get_long) {
+    let command = Flags::command();
+    let flags = command.get_arguments().filter_map(clap::Arg::get_long);
+    for flag in flags.filter(|flag| *flag != "config") {
         let variable = format!("GUNMETAL_{}", flag.replace('-', "_").to_uppercase());
         let sample = match flag {
+            // It needs another flag; see `a_proxy_header_is_believed_of_somebody`.
+            "proxy-protocol" => continue,
+            "profile" => "public",
+            "origins" => "https://sample.example",
+            "trust" => "10.0.0.0/8",
+            "token" => "sample-token",
+            "token-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+            "peer-bytes-per-second" => "9M",
             "listen" => "127.0.0.1:9",
             "peers" => "ws://sample/gun",
             "log" => "debug",
+            "log-format" => "json",
             "head-bytes-max" => "9K",
             size if size.ends_with("-bytes-max") => "9M",
             count if count.ends_with("-max") => "9999",
@@ -217,4 +228,52 @@ fn help_shows_every_flag_under_a_heading() {
 fn the_library_default_listens_on_a_free_loopback_port() {
     assert_eq!(Config::default().listen, ["127.0.0.1:0".parse().unwrap()]);
     assert_eq!(Config::for_tests().writers, 2);
+}
+
+#[test]
+fn a_profile_is_a_set_of_defaults() {
+    let of_address = |args: &[&str], env: &[(&str, &str)]| {
+        config(args, env).unwrap().admission.address_connections_max.map_or(0, u64::from)
+    };
+    assert_eq!(of_address(&[], &[]), 0);
+    assert_eq!(of_address(&["--profile", "public"], &[]), 100);
+    assert_eq!(of_address(&[], &[("GUNMETAL_PROFILE", "public")]), 100);
+    let flag = "--address-connections-max=7";
+    let variable = ("GUNMETAL_ADDRESS_CONNECTIONS_MAX", "7");
+    assert_eq!(of_address(&["--profile=public", flag], &[]), 7);
+    assert_eq!(of_address(&[flag], &[("GUNMETAL_PROFILE", "public")]), 7);
+    assert_eq!(of_address(&["--profile=public"], &[variable]), 7);
+    assert_eq!(of_address(&["--profile=public", "--address-connections-max=0"], &[]), 0);
+    assert!(fault(&["--profile=private"], &[]).contains("[possible values: open, public]"));
+}
+
+#[test]
+fn a_proxy_header_is_believed_of_somebody() {
+    assert!(fault(&["--proxy-protocol"], &[]).contains("needs --trust"));
+    let env = [("GUNMETAL_PROXY_PROTOCOL", "true"), ("GUNMETAL_TRUST", "10.0.0.1, fd00::/8")];
+    let admission = config(&[], &env).unwrap().admission;
+    assert!(admission.proxy_protocol);
+    assert_eq!(admission.trust, ["10.0.0.1/32".parse().unwrap(), "fd00::/8".parse().unwrap()]);
+    assert!(fault(&["--trust=10.0.0.0/33"], &[]).contains("10.0.0.0/8 or an address"));
+    assert!(fault(&["--origins=a.example"], &[]).contains("SCHEME://HOST"));
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    let secret = "my secret";
+    let fault = fault(&["--token", secret], &[]);
+    assert!(fault.contains("--token: a token is 8 to 512") && !fault.contains(secret), "{fault}");
+    let config = config(&["--token=top-secret"], &[]).unwrap();
+    assert!(config.admission.token.as_ref().unwrap().is(b"top-secret"));
+    let shown = format!("{config:?} {}", config.start_lines(&[]).join("\n"));
+    assert!(!shown.contains("top-secret") && shown.contains("with the token only"), "{shown}");
+}
+
+#[test]
+fn a_token_of_another_relay_is_no_part_of_its_name() {
+    let peer = PeerUrl::parse("ws://a/gun?x=1&token=top-secret&y").unwrap();
+    assert_eq!(peer.name, "ws://a/gun?x=1&token=hidden&y");
+    assert_eq!(peer.path_and_query, "/gun?x=1&token=top-secret&y");
+    let fault = fault(&["--peers=wss://a/gun?token=top-secret"], &[]);
+    assert!(!fault.contains("top-secret"), "{fault}");
 }

@@ -1,12 +1,13 @@
 //! Accepting connections, also when the process or the kernel is out of something.
 //!
-//! Owns: the listener and when to ask it. Must not know: what becomes of a connection.
+//! Owns: the listeners and when to ask them. Must not know: what becomes of a connection.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
 
 use crate::metrics::{Counter, Counters};
 
@@ -15,16 +16,33 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module's head.
 pub struct Acceptor {
-    /// None when the relay stops.
-    listener: Option<TcpListener>,
-    /// When to ask the listener: it may have connections, or accepting is paused until then.
+    /// None before the relay serves and when it stops.
+    listeners: Vec<TcpListener>,
+    /// The one to be asked next.
+    at: usize,
+    /// When to ask them: they may have connections, or accepting is paused until then.
     due: Option<Instant>,
 }
 
 impl Acceptor {
-    /// Accepts from `listener`, which a poll watches.
-    pub fn new(listener: TcpListener) -> Self {
-        Acceptor { listener: Some(listener), due: None }
+    /// Accepts nothing yet.
+    pub fn new() -> Self {
+        Acceptor { listeners: Vec::new(), at: 0, due: None }
+    }
+
+    /// Accepts from `listener` as well, which `registry` is to watch under `token`.
+    ///
+    /// # Errors
+    /// It cannot be watched.
+    pub fn add(
+        &mut self,
+        mut listener: TcpListener,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<()> {
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        self.listeners.push(listener);
+        Ok(())
     }
 
     /// When to call [`accept`](Self::accept) without an event. In the past: at once.
@@ -34,28 +52,29 @@ impl Acceptor {
 
     /// The poll says that connections wait.
     pub fn notice(&mut self, now: Instant) {
+        self.at = 0;
         self.due.get_or_insert(now);
     }
 
-    /// Accepts no more. What waits in the kernel is refused.
-    pub fn stop(&mut self) {
-        self.listener = None;
+    /// Accepts no more. What waits in the kernel is refused, unless another process has the listener too.
+    pub fn stop(&mut self, registry: &Registry) {
+        for mut listener in self.listeners.drain(..) {
+            // A listener that another process has stays watched otherwise.
+            let _unwatched = registry.deregister(&mut listener);
+        }
         self.due = None;
     }
 
     /// The next connection, if there is one and accepting is not paused.
     pub fn accept(&mut self, now: Instant, counters: &Counters) -> Option<(TcpStream, SocketAddr)> {
-        let listener = self.listener.as_ref().filter(|_| self.due.is_some_and(|due| due <= now))?;
-        loop {
+        self.due.filter(|due| *due <= now)?;
+        while let Some(listener) = self.listeners.get(self.at) {
             match listener.accept() {
                 Ok(connection) => {
                     counters.count(Counter::Accepted);
                     return Some(connection);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.due = None;
-                    return None;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.at += 1,
                 Err(error) if is_shortage(&error) => {
                     tracing::warn!(%error, "cannot accept connections; trying again in a second");
                     counters.count(Counter::AcceptPauses);
@@ -66,6 +85,8 @@ impl Acceptor {
                 Err(_) => {}
             }
         }
+        self.due = None;
+        None
     }
 }
 

@@ -3,11 +3,14 @@
 //! Owns: the stages of a connection and the facts its end is logged with. Must not know: polls,
 //! other connections.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::admission::allowance::Allowance;
+use super::admission::crowd::Pass;
 use super::dial::{LinkEnd, LinkEvent};
 use super::socket::{Ending, Socket};
 use crate::dam::mesh::Peer;
@@ -33,6 +36,12 @@ pub struct Link {
 }
 
 impl Link {
+    /// A link that was never up.
+    pub fn new(peer: PeerId, name: String, events: Sender<LinkEvent>) -> Self {
+        let (opened, ended) = Default::default();
+        Link { peer, name, events, pid: Mutex::new(None), opened, ended }
+    }
+
     /// Another connection leads to the same relay.
     pub fn has_twin(&self, peers: &Peers) -> bool {
         self.pid().as_deref().is_some_and(|pid| peers.is_connected(pid))
@@ -67,11 +76,17 @@ pub struct Hearing {
     pub reader: FrameReader,
     /// Who speaks.
     pub peer: Peer,
+    /// Messages and control frames heard from it, ever.
+    pub messages_in: u64,
+    /// How much it may say, if that is limited.
+    pub allowance: Option<Box<Allowance>>,
 }
 
 /// How far a connection is.
 #[derive(Debug)]
 pub enum Stage {
+    /// Its PROXY header is incomplete; this is what came.
+    Proxy(Vec<u8>),
     /// Its HTTP request is incomplete; this is what came.
     Head(Vec<u8>),
     /// It is a peer.
@@ -89,12 +104,16 @@ pub struct Conn {
     pub generation: u32,
     /// How far it is.
     pub stage: Stage,
-    /// It is in the list of those to be read.
+    /// It is in the list of those to be read, or will be when a timer ends its pause.
     pub is_ready: bool,
+    /// It went over its rates and is not read for a while.
+    pub is_paused: bool,
     /// The poll saw the other end hang up: read on until that is reached.
     pub is_hung_up: bool,
     /// It was dialled for this configured peer.
     pub link: Option<Arc<Link>>,
+    /// Its place among the connections of its address.
+    pub pass: Option<Pass>,
     /// When it was accepted or dialled.
     pub since: Instant,
     /// Bytes read from it.
@@ -112,10 +131,30 @@ impl Conn {
         }
     }
 
+    /// Its address turns out to be that of a proxy: this is the client's.
+    pub fn name_client(&mut self, client: SocketAddr) {
+        // Nobody else has the socket before the connection is a peer.
+        if let Some(socket) = Arc::get_mut(&mut self.socket) {
+            socket.address = client;
+        }
+    }
+
+    /// Its request is awaited.
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self.stage, Stage::Proxy(_) | Stage::Head(_))
+    }
+
+    /// For how long it is not to be read, if it has gone over its rates.
+    pub fn overdraft(&mut self, now: Instant) -> Option<Duration> {
+        let Stage::Open(hearing) = &mut self.stage else { return None };
+        let Hearing { allowance, messages_in, .. } = &mut **hearing;
+        allowance.as_mut()?.pay(*messages_in, self.bytes_in, now)
+    }
+
     /// The peer it is or was.
     pub fn peer(&self) -> Option<PeerId> {
         match &self.stage {
-            Stage::Head(_) => None,
+            Stage::Proxy(_) | Stage::Head(_) => None,
             Stage::Open(hearing) => Some(hearing.peer.id),
             Stage::Ended(peer) => *peer,
         }

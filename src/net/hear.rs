@@ -32,12 +32,14 @@ pub struct Hearer<'a> {
     pub counters: &'a Counters,
     /// The peer's.
     pub socket: &'a Socket,
+    /// Messages and control frames heard so far.
+    pub heard: u64,
 }
 
 impl Hearer<'_> {
     /// Hears the frames in `input`.
     pub fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
-        let Hearing { reader, peer } = hearing;
+        let Hearing { reader, peer, messages_in, .. } = hearing;
         let mut at = 0;
         loop {
             let fate = match reader.next(input, &mut at) {
@@ -49,6 +51,7 @@ impl Hearer<'_> {
                 return fate;
             }
         }
+        *messages_in += self.heard;
         // A pong cannot overtake a long frame, so what arrives of one is a sign of life too.
         if reader.is_mid_frame() {
             self.socket.mark_alive();
@@ -57,6 +60,9 @@ impl Hearer<'_> {
     }
 
     fn hear_event(&mut self, event: Event<'_>, peer: &mut Peer) -> Fate {
+        if !matches!(event, Event::Text(_)) {
+            self.heard += 1;
+        }
         match event {
             Event::Text(payload) => return self.hear_text(&payload, peer),
             Event::Binary(_) => self.counters.count(Counter::BinaryIn),
@@ -94,24 +100,27 @@ impl Hearer<'_> {
             Payload::Owned(text) => Source::owned(text),
         };
         let (outbox, counters, from) = (&mut *self.outbox, self.counters, peer.id);
-        let mut is_itself = false;
-        self.router.receive(payload, peer, &mut |route| match route {
-            Route::Broadcast(message, except) => {
-                counters.count(Counter::MessagesIn);
-                counters.count(Counter::Broadcast);
-                outbox.broadcast(&message, &source, except);
+        let (mut is_itself, heard) = (false, &mut self.heard);
+        self.router.receive(payload, peer, &mut |route| {
+            *heard += 1;
+            match route {
+                Route::Broadcast(message, except) => {
+                    counters.count(Counter::MessagesIn);
+                    counters.count(Counter::Broadcast);
+                    outbox.broadcast(&message, &source, except);
+                }
+                Route::Peer(to, message) => {
+                    counters.count(Counter::MessagesIn);
+                    counters.count(Counter::Routed);
+                    outbox.send(to, &message, &source);
+                }
+                Route::Reply(text) => {
+                    counters.count(Counter::Replied);
+                    outbox.say(from, &text);
+                }
+                Route::Drop(dropped) => count_dropped(dropped, counters),
+                Route::Itself => is_itself = true,
             }
-            Route::Peer(to, message) => {
-                counters.count(Counter::MessagesIn);
-                counters.count(Counter::Routed);
-                outbox.send(to, &message, &source);
-            }
-            Route::Reply(text) => {
-                counters.count(Counter::Replied);
-                outbox.say(from, &text);
-            }
-            Route::Drop(dropped) => count_dropped(dropped, counters),
-            Route::Itself => is_itself = true,
         });
         match is_itself {
             true => Fate::Finish(last_frame(Some(frame::CLOSE_NORMAL), "", peer), Ending::Itself),

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::admission::Rejection;
 use crate::ws::upgrade::{BadUpgrade, HeadError, Method, Request, accept};
 
 /// Where Gun connects.
@@ -67,11 +68,25 @@ pub fn refuse(error: &HeadError) -> Vec<u8> {
     Response::text(status, format!("gunmetal: {error}.\n")).into_bytes(true)
 }
 
-/// The answer when there are too many connections.
-pub fn unavailable() -> Vec<u8> {
-    let text =
-        "gunmetal: this relay has as many connections as it may. Try again in a few seconds.\n";
-    Response::text("503 Service Unavailable", text).with("Retry-After: 5\r\n").into_bytes(true)
+/// The answer to a connection that may not come in.
+pub fn reject(rejection: Rejection) -> Vec<u8> {
+    let status = match rejection {
+        Rejection::Full | Rejection::Pace(_) => "503 Service Unavailable",
+        Rejection::AddressFull | Rejection::AddressPace(_) => "429 Too Many Requests",
+        Rejection::Origin => "403 Forbidden",
+        Rejection::Token => "401 Unauthorized",
+        Rejection::NoProxyHeader => "400 Bad Request",
+    };
+    let Some(wait) = rejection.retry_after() else {
+        let response = Response::text(status, format!("gunmetal: {rejection}.\n"));
+        let challenge = "WWW-Authenticate: Bearer realm=\"gunmetal\"\r\n";
+        let is_challenge = rejection == Rejection::Token;
+        return response.with(if is_challenge { challenge } else { "" }).into_bytes(true);
+    };
+    let seconds = wait.as_millis().div_ceil(1000).max(1);
+    Response::text(status, format!("gunmetal: {rejection}. Try again in {seconds} s.\n"))
+        .with(&format!("Retry-After: {seconds}\r\n"))
+        .into_bytes(true)
 }
 
 /// The answer when a request head took too long.

@@ -2,14 +2,15 @@
 //!
 //! - [`relay`] starts and stops everything.
 //! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
-//!   [`hear`]: what a peer says. [`http`]: what requests get.
+//!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
 //! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
-//! - [`view`]: what may be seen of it all. [`roster`]: the peers of a reactor. [`readiness`].
+//! - [`view`]: what may be seen of it all. [`roster`]: the peers of a reactor.
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share. [`timers`].
 
 pub mod accept;
+pub mod admission;
 pub mod bell;
 pub mod coalesce;
 pub mod conn;
@@ -18,7 +19,6 @@ pub mod hear;
 pub mod http;
 pub mod queue;
 pub mod reactor;
-pub mod readiness;
 pub mod relay;
 pub mod remote;
 pub mod roster;

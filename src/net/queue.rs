@@ -23,6 +23,7 @@ use mio::Waker;
 
 use super::bell::Bell;
 use super::socket::Socket;
+use crate::config::Config;
 use crate::dam::mesh::Outgoing;
 use crate::dam::message::Part;
 use crate::dam::peer::{FewPeers, PeerId};
@@ -63,8 +64,16 @@ pub enum Outbound {
     /// The peer's connection is gone.
     #[doc(alias = "bye")]
     Close(PeerId),
-    /// Close all peers, spread over this time; then the writer ends.
+    /// A configured peer will not be connected again.
+    Forget(PeerId),
+    /// What may change while the relay runs is from now on as here.
+    Reload(Arc<Config>),
+    /// Show that the loop turns.
+    Probe(Sender<()>),
+    /// Close all peers but the configured ones, spread over this time.
     Drain(Duration),
+    /// All other peers have gone: close the configured ones.
+    DrainLinks,
 }
 
 /// A message's text.

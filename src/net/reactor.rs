@@ -21,17 +21,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::accept::Acceptor;
+use super::admission::allowance::Allowance;
+use super::admission::{Admission, RefusalLog, Rejection, proxy};
 use super::conn::{Conn, Hearing, Link, Stage};
 use super::hear::{Fate, Hearer};
 use super::http::{self, About, Answer};
 use super::queue::{Outbound, Outbox};
-use super::readiness::Readiness;
 use super::roster::{Member, Roster};
 use super::socket::{Ending, Socket};
 use super::timers::Timers;
@@ -41,6 +42,7 @@ use crate::dam::mesh::{Mesh, Peer, Router};
 use crate::dam::peer::{Name, PeerId};
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
+use crate::readiness::Readiness;
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{FrameReader, Role};
 use crate::ws::upgrade::{self, HeadLimits};
@@ -71,22 +73,36 @@ const AGEING_INTERVAL: Duration = Duration::from_millis(GENERATION_MS);
 pub enum Command {
     /// Serve this connection to a configured peer. The bytes followed its upgrade response.
     Adopt(StdTcpStream, Vec<u8>, Arc<Link>),
+    /// Accept from this listener too.
+    Listen(TcpListener),
+    /// Serve this connection as a peer that needs no request: the process that this one follows.
+    Join(StdTcpStream),
+    /// What may change while the relay runs is from now on as here.
+    Reload(Arc<Config>),
+    /// Show that the loop turns.
+    Probe(Sender<()>),
+    /// Accept no more; who is in the middle of a request may finish it.
+    StopAccepting,
     /// Accept no more, and end when no connection is left or this time has come.
     Stop(Instant),
 }
 
 /// What all reactors share.
 pub struct Shared {
-    /// Limits and times.
+    /// Limits and times at the start.
     pub config: Arc<Config>,
     /// The mesh.
     pub mesh: Arc<Mesh>,
     /// Whether it is to be sent new peers.
     pub readiness: Readiness,
+    /// Who may come in.
+    pub admission: Admission,
     /// When the relay was started.
     pub started: Instant,
     /// Connections open now.
     pub open: AtomicUsize,
+    /// Those of them that this relay dialled.
+    pub links: AtomicUsize,
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
 }
@@ -103,8 +119,6 @@ impl Shared {
 pub struct Parts {
     /// Watches the sockets.
     pub poll: Poll,
-    /// Where connections come from.
-    pub listener: TcpListener,
     /// What other threads want.
     pub commands: Receiver<Command>,
     /// What all reactors share.
@@ -126,6 +140,8 @@ pub struct Parts {
 /// See the module's head.
 pub struct Reactor {
     shared: Arc<Shared>,
+    /// Limits and times in force.
+    config: Arc<Config>,
     poll: Poll,
     acceptor: Acceptor,
     commands: Receiver<Command>,
@@ -139,6 +155,9 @@ pub struct Reactor {
     ready: VecDeque<Token>,
     handshakes: Timers<Token>,
     lingering: Timers<Token>,
+    /// Ends of pauses.
+    pauses: Timers<Token>,
+    refusals: RefusalLog,
     age_at: Option<Instant>,
     ends: Option<Instant>,
     buffer: Box<[u8]>,
@@ -150,9 +169,10 @@ impl Reactor {
     pub fn new(parts: Parts) -> Self {
         let now = Instant::now();
         Reactor {
+            config: parts.shared.config.clone(),
             shared: parts.shared,
             poll: parts.poll,
-            acceptor: Acceptor::new(parts.listener),
+            acceptor: Acceptor::new(),
             commands: parts.commands,
             router: parts.router,
             outbox: parts.outbox,
@@ -164,6 +184,8 @@ impl Reactor {
             ready: VecDeque::new(),
             handshakes: Timers::default(),
             lingering: Timers::default(),
+            pauses: Timers::default(),
+            refusals: RefusalLog::default(),
             age_at: parts.ages_memory.then_some(now),
             ends: None,
             buffer: vec![0; READ_BYTES].into(),
@@ -196,6 +218,7 @@ impl Reactor {
         let until = [
             self.handshakes.next_due(),
             self.lingering.next_due(),
+            self.pauses.next_due(),
             self.acceptor.due(),
             self.age_at,
             self.ends,
@@ -221,11 +244,14 @@ impl Reactor {
                 LISTENER => self.acceptor.notice(self.now),
                 token => {
                     let is_hung_up = event.is_read_closed() || event.is_error();
-                    if let Some(conn) = self.conn_mut(token) {
-                        conn.is_hung_up |= is_hung_up;
-                        if !std::mem::replace(&mut conn.is_ready, true) {
-                            self.ready.push_back(token);
-                        }
+                    let is_gone = event.is_write_closed() || event.is_error();
+                    let Some(conn) = self.conn_mut(token) else { continue };
+                    conn.is_hung_up |= is_hung_up;
+                    if !std::mem::replace(&mut conn.is_ready, true) {
+                        self.ready.push_back(token);
+                    } else if conn.is_paused && is_gone {
+                        // Nobody is there any more to be slowed down.
+                        self.remove(untoken(token).0, Ending::Peer);
                     }
                 }
             }
@@ -236,6 +262,19 @@ impl Reactor {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Adopt(stream, early, link) => self.adopt(stream, early, link),
+                Command::Listen(listener) => {
+                    if let Err(error) = self.acceptor.add(listener, self.poll.registry(), LISTENER)
+                    {
+                        tracing::error!(%error, "a listening socket cannot be watched");
+                    }
+                }
+                Command::Join(stream) => self.join_at_once(stream),
+                Command::Reload(config) => self.config = config,
+                Command::Probe(alive) => {
+                    // There is room for all the answers; who asked may have given up.
+                    let _answered = alive.try_send(());
+                }
+                Command::StopAccepting => self.acceptor.stop(self.poll.registry()),
                 Command::Stop(ends) => self.stop(ends),
             }
         }
@@ -243,7 +282,7 @@ impl Reactor {
 
     fn stop(&mut self, ends: Instant) {
         self.ends = Some(ends);
-        self.acceptor.stop();
+        self.acceptor.stop(self.poll.registry());
         let others = self.conns.iter().filter(|(_, conn)| conn.peer().is_none());
         let others: Vec<_> = others.map(|(index, _)| index).collect();
         for index in others {
@@ -262,16 +301,41 @@ impl Reactor {
         }
     }
 
-    fn welcome(&mut self, stream: TcpStream, address: SocketAddr) {
-        if self.shared.open.load(Ordering::Relaxed) >= self.shared.config.connections_max {
-            self.counters.count(Counter::RejectedFull);
-            // What does not fit into a fresh socket's buffer is not worth waiting for.
-            let _sent = io::Write::write(&mut &stream, &http::unavailable());
-            return;
+    fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
+        if self.shared.open.load(Ordering::Relaxed) >= self.config.connections_max {
+            return self.turn_away(&stream, sender, Rejection::Full);
         }
-        if let Some(token) = self.insert(stream, address, Stage::Head(Vec::new()), None) {
-            self.handshakes.set(self.now, self.shared.config.handshake_timeout, token);
+        let admission = &self.shared.admission;
+        let stage = match admission.expects_proxy_header(sender) {
+            true => Stage::Proxy(Vec::new()),
+            false => Stage::Head(Vec::new()),
+        };
+        let pass = match admission.speaks_for_another(sender) {
+            true => Ok(None),
+            false => admission.enter(sender, self.now),
+        };
+        let pass = match pass {
+            Ok(pass) => pass,
+            Err(rejection) => return self.turn_away(&stream, sender, rejection),
+        };
+        if let Some(token) = self.insert(stream, sender, stage, None) {
+            self.conns[untoken(token).0].pass = pass;
+            self.handshakes.set(self.now, self.config.handshake_timeout, token);
         }
+    }
+
+    /// Answers a connection that is not even read.
+    fn turn_away(&mut self, mut stream: &TcpStream, sender: SocketAddr, rejection: Rejection) {
+        self.note_refusal(rejection, sender);
+        // Closing a socket whose input was not read resets it, and may cost the other end the answer.
+        let _request = io::Read::read(&mut stream, &mut self.buffer);
+        // What does not fit into a fresh socket's buffer is not worth waiting for.
+        let _sent = io::Write::write(&mut stream, &http::reject(rejection));
+    }
+
+    fn note_refusal(&mut self, rejection: Rejection, address: SocketAddr) {
+        self.counters.count(rejection.counter());
+        self.refusals.note(rejection, address, self.now);
     }
 
     fn insert(
@@ -293,13 +357,16 @@ impl Reactor {
                 return None;
             }
         };
+        self.shared.links.fetch_add(usize::from(link.is_some()), Ordering::Relaxed);
         entry.insert(Conn {
             socket,
             generation: self.generation,
             stage,
             is_ready: false,
+            is_paused: false,
             is_hung_up: false,
             link,
+            pass: None,
             since: self.now,
             bytes_in: 0,
         });
@@ -313,13 +380,16 @@ impl Reactor {
         };
         let name = Name::Url(&link.name);
         let hearing = Box::new(Hearing {
-            reader: frame_reader(Role::Client, &self.shared.config),
+            reader: frame_reader(Role::Client, &self.config),
             peer: Peer {
                 id: link.peer,
                 seat: self.shared.mesh.peers.join(link.peer, name),
                 is_dialled: true,
                 pid: None,
             },
+            messages_in: 0,
+            // A relay that is dialled may say what it likes.
+            allowance: None,
         });
         let seat = hearing.peer.seat;
         let stream = TcpStream::from_std(stream);
@@ -382,13 +452,47 @@ impl Reactor {
         self.buffer = buffer;
         let Some(conn) = self.conns.get_mut(index) else { return false };
         conn.is_ready = again || conn.is_hung_up;
-        conn.is_ready
+        match conn.overdraft(self.now) {
+            Some(time) => {
+                self.pause(index, time);
+                false
+            }
+            None => conn.is_ready,
+        }
+    }
+
+    /// Reads a peer no more for a while. TCP slows it down meanwhile.
+    fn pause(&mut self, index: usize, time: Duration) {
+        self.counters.count(Counter::ReadPauses);
+        let conn = &mut self.conns[index];
+        conn.is_paused = true;
+        // The poll has told what is there, and may not again: the timer puts it into the list.
+        conn.is_ready = true;
+        conn.socket.pause();
+        self.pauses.set(self.now, time, token(index, conn.generation));
+    }
+
+    /// Reads a peer on whose pause is over, unless it needs a longer one.
+    fn resume(&mut self, token: Token) {
+        let now = self.now;
+        let Some(conn) = self.conn_mut(token) else { return };
+        if let Some(time) = conn.overdraft(now) {
+            return self.pauses.set(now, time, token);
+        }
+        conn.is_paused = false;
+        conn.socket.resume();
+        self.ready.push_back(token);
     }
 
     /// Hears what came from a connection.
     fn hear(&mut self, index: usize, input: &mut [u8]) {
         let conn = &mut self.conns[index];
         match &mut conn.stage {
+            Stage::Proxy(header) => {
+                header.extend_from_slice(input);
+                let header = std::mem::take(header);
+                self.hear_proxy(index, header);
+            }
             Stage::Head(head) => {
                 head.extend_from_slice(input);
                 let head = std::mem::take(head);
@@ -402,6 +506,7 @@ impl Reactor {
                     outbox: &mut self.outbox,
                     counters: &self.counters,
                     socket: &conn.socket,
+                    heard: 0,
                 };
                 let fate = hearer.hear(hearing, input);
                 let heard = self.counters.get(Counter::MessagesIn) - heard;
@@ -419,8 +524,44 @@ impl Reactor {
 
     // Requests
 
+    /// Hears whom a proxy speaks for, then the client itself.
+    fn hear_proxy(&mut self, index: usize, mut input: Vec<u8>) {
+        let header = match proxy::parse(&input) {
+            Ok(Some(header)) => header,
+            Ok(None) => {
+                self.conns[index].stage = Stage::Proxy(input);
+                return;
+            }
+            Err(proxy::NoHeader) => return self.reject(index, Rejection::NoProxyHeader),
+        };
+        self.conns[index].stage = Stage::Head(Vec::new());
+        let client = header.client.unwrap_or(self.conns[index].socket.address);
+        // A proxy behind this one has still to tell for whom it speaks.
+        let is_last = !self.shared.admission.speaks_for_another(client);
+        if !is_last {
+            self.conns[index].name_client(client);
+        } else if let Err(rejection) = self.enter(index, client) {
+            return self.reject(index, rejection);
+        }
+        self.hear(index, &mut input[header.bytes..]);
+    }
+
+    /// The connection turns out to be of `client`.
+    fn enter(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
+        let conn = &mut self.conns[index];
+        conn.name_client(client);
+        conn.pass = self.shared.admission.enter(client, self.now)?;
+        Ok(())
+    }
+
+    /// Answers a connection that may not come in.
+    fn reject(&mut self, index: usize, rejection: Rejection) {
+        self.note_refusal(rejection, self.conns[index].socket.address);
+        self.respond(index, &http::reject(rejection));
+    }
+
     fn hear_head(&mut self, index: usize, mut head: Vec<u8>) {
-        let config = &self.shared.config;
+        let config = &self.config;
         let limits = HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() };
         let request = match upgrade::parse(&head, &limits) {
             Ok(Some(request)) => request,
@@ -433,6 +574,13 @@ impl Reactor {
                 return self.respond(index, &http::refuse(&error));
             }
         };
+        let sender = self.conns[index].socket.address;
+        if self.shared.admission.speaks_for_another(sender) {
+            let client = self.shared.admission.client(sender, &request);
+            if let Err(rejection) = self.enter(index, client) {
+                return self.reject(index, rejection);
+            }
+        }
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             uptime: self.now - self.shared.started,
@@ -440,6 +588,9 @@ impl Reactor {
         };
         match http::answer(&request, &about) {
             Answer::Upgrade(response) => {
+                if let Err(rejection) = self.shared.admission.check(&request) {
+                    return self.reject(index, rejection);
+                }
                 self.join(index, response);
                 self.hear(index, &mut head[request.head_bytes..]);
             }
@@ -460,8 +611,10 @@ impl Reactor {
         let seat = self.shared.mesh.peers.join(id, Name::Id(&name));
         let conn = &mut self.conns[index];
         conn.stage = Stage::Open(Box::new(Hearing {
-            reader: frame_reader(Role::Server, &self.shared.config),
+            reader: frame_reader(Role::Server, &self.config),
             peer: Peer { id, seat, is_dialled: false, pid: None },
+            messages_in: 0,
+            allowance: Allowance::new(&self.shared.config.admission, self.now),
         }));
         let greeting = self.router.greeting();
         response.extend_from_slice(&frame::text_header(greeting.len()));
@@ -469,6 +622,22 @@ impl Reactor {
         let socket = conn.socket.clone();
         self.roster.join(index, Member::new(id, socket.clone(), None, conn.since));
         self.outbox.push(id, Outbound::Open(id, socket, response.into()));
+    }
+
+    /// A connection that this program made itself becomes a peer without a request, and may say what it likes.
+    fn join_at_once(&mut self, stream: StdTcpStream) {
+        let Ok(address) = stream.peer_addr() else { return };
+        let stream = TcpStream::from_std(stream);
+        let Some(token) = self.insert(stream, address, Stage::Head(Vec::new()), None) else {
+            return;
+        };
+        let (index, _) = untoken(token);
+        self.join(index, Vec::new());
+        if let Stage::Open(hearing) = &mut self.conns[index].stage {
+            hearing.allowance = None;
+        }
+        // Whoever is told that this command was taken may rely on it.
+        self.outbox.flush();
     }
 
     /// Sends a whole response; the connection ends when the other end has it.
@@ -514,6 +683,7 @@ impl Reactor {
         }
         if let Some(link) = &conn.link {
             link.ended.add(1);
+            self.shared.links.fetch_sub(1, Ordering::Relaxed);
             link.report(ending, &self.shared.mesh.peers);
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
@@ -530,7 +700,7 @@ impl Reactor {
     fn run_timers(&mut self) {
         while let Some((_, token)) = self.handshakes.take_due(self.now) {
             let (index, _) = untoken(token);
-            if self.conn_mut(token).is_some_and(|conn| matches!(conn.stage, Stage::Head(_))) {
+            if self.conn_mut(token).is_some_and(|conn| conn.is_handshaking()) {
                 self.conns[index].socket.end(Ending::Handshake);
                 self.respond(index, &http::timeout());
             }
@@ -539,6 +709,9 @@ impl Reactor {
             if self.conn_mut(token).is_some() {
                 self.remove(untoken(token).0, Ending::Peer);
             }
+        }
+        while let Some((_, token)) = self.pauses.take_due(self.now) {
+            self.resume(token);
         }
         if self.age_at.is_some_and(|at| at <= self.now) {
             let age = self.now - self.shared.started;

@@ -4,30 +4,32 @@
 //! threads do.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::net::{SocketAddr, TcpListener as StdTcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpListener;
-use mio::{Interest, Poll, Waker};
+use mio::{Poll, Waker};
 use rand::RngExt;
 use socket2::{Domain, Protocol, Type};
 
+use super::admission::Admission;
 use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
-use super::reactor::{self, COMMANDS, Command, LISTENER, Reactor, Shared};
-use super::readiness::{Readiness, Reason};
+use super::reactor::{self, COMMANDS, Command, Reactor, Shared};
 use super::roster::Roster;
 use super::view::View;
 use super::writer::{self, BELL, Writer};
 use crate::config::{Config, PeerUrl};
 use crate::dam::batch::Limits;
 use crate::dam::mesh::{Mesh, Router};
-use crate::metrics::{Counter, Metrics, Tally};
+use crate::dam::peer::PeerId;
+use crate::metrics::{Counter, Metrics};
+use crate::readiness::{Readiness, Reason};
 use crate::ws::upgrade::HeadLimits;
 
 /// Connections the kernel holds until they are accepted. It has a limit of its own as well
@@ -36,6 +38,9 @@ const ACCEPT_BACKLOG: i32 = 4096;
 
 /// Commands that may wait for a reactor. Each dialler has one on its way at most.
 const COMMANDS_MAX: usize = 1024;
+
+/// Between two looks at how far something is.
+const POLL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Beyond the drain, for peers to hang up.
 const STOP_GRACE: Duration = Duration::from_secs(6);
@@ -46,11 +51,22 @@ pub struct Relay {
     metrics: Arc<Metrics>,
     view: View,
     shared: Arc<Shared>,
+    /// As it was last reloaded.
+    config: Arc<Mutex<Arc<Config>>>,
+    /// Gone when the relay accepts no more.
+    listeners: Mutex<Vec<StdTcpListener>>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
     /// For what the relay itself has to tell its writers; gone when it is joined.
     outbox: Mutex<Option<Outbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The link to the process that follows this one.
+pub struct Successor {
+    peer: PeerId,
+    /// Where its end is told, which nobody waits for.
+    _events: Receiver<LinkEvent>,
 }
 
 /// The way to a reactor.
@@ -75,12 +91,26 @@ impl Relay {
     /// The address cannot be listened on, or the process may not have the threads or files it
     /// needs.
     pub fn start(config: Config) -> io::Result<Relay> {
+        let listeners = listen_all(config.listen[0], config.reactors)?;
+        let relay = Relay::prepare(config, listeners)?;
+        relay.serve()?;
+        Ok(relay)
+    }
+
+    /// Starts a relay that does everything but accept connections from `listeners`, of which there is at least one,
+    /// until it [serves](Self::serve).
+    ///
+    /// # Errors
+    /// The process may not have the threads or files it needs.
+    pub fn prepare(config: Config, listeners: Vec<StdTcpListener>) -> io::Result<Relay> {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::default());
         let shared = Arc::new(Shared {
             mesh: Arc::new(Mesh::new(config.dedup_entries_max, random_secret(), rand::random())),
+            admission: Admission::new(&config.admission, Instant::now()),
             started: Instant::now(),
             open: AtomicUsize::new(0),
+            links: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
             readiness: Readiness::default(),
             config: config.clone(),
@@ -95,14 +125,13 @@ impl Relay {
             rosters: Vec::new(),
             links: Vec::new(),
         };
-        let listeners = listen_all(config.listen[0], config.reactors)?;
         let address = listeners[0].local_addr()?;
         for index in 0..config.writers {
             starter.start_writer(index)?;
         }
         let mut reactors = Vec::new();
-        for (index, listener) in listeners.into_iter().enumerate() {
-            reactors.push(starter.start_reactor(index, listener)?);
+        for index in 0..config.reactors {
+            reactors.push(starter.start_reactor(index)?);
         }
         let mut outbox = starter.outbox();
         let mut diallers = Vec::new();
@@ -111,10 +140,132 @@ impl Relay {
             diallers.push(starter.start_dialler(url, reactor, &mut outbox)?);
         }
         let Starter { shared, metrics, threads, budget, rosters, links, .. } = starter;
-        let view =
-            View { shared: shared.clone(), metrics: metrics.clone(), budget, rosters, links };
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
-        Ok(Relay { address, metrics, view, shared, reactors, diallers, outbox, threads })
+        let (config, listeners) = (Arc::new(Mutex::new(config)), Mutex::new(listeners));
+        let view = View {
+            shared: shared.clone(),
+            config: config.clone(),
+            metrics: metrics.clone(),
+            budget,
+            rosters,
+            links,
+        };
+        Ok(Relay {
+            address,
+            metrics,
+            view,
+            shared,
+            config,
+            listeners,
+            reactors,
+            diallers,
+            outbox,
+            threads,
+        })
+    }
+
+    /// Accepts connections. A listener is shared where there are more reactors, and a reactor has several where there
+    /// are more listeners.
+    ///
+    /// # Errors
+    /// The process may not open more files.
+    pub fn serve(&self) -> io::Result<()> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for index in 0..listeners.len().max(self.reactors.len()) {
+            let listener = listeners[index % listeners.len()].try_clone()?;
+            listener.set_nonblocking(true)?;
+            let reactor = &self.reactors[index % self.reactors.len()];
+            reactor.send(Command::Listen(TcpListener::from_std(listener)));
+        }
+        Ok(())
+    }
+
+    /// The listening sockets, for another process to accept from as well.
+    ///
+    /// # Errors
+    /// The process may not open more files.
+    pub fn listeners(&self) -> io::Result<Vec<StdTcpListener>> {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().map(StdTcpListener::try_clone).collect()
+    }
+
+    /// What may change while the relay runs is from now on as in `config`.
+    pub fn reload(&self, config: Config) {
+        let config = Arc::new(config);
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        for reactor in &self.reactors {
+            reactor.send(Command::Reload(config.clone()));
+        }
+        self.tell_writers(Outbound::Reload(config));
+    }
+
+    /// Whether every thread of the data path answers within `limit`.
+    pub fn is_alive(&self, limit: Duration) -> bool {
+        let expected = self.reactors.len() + self.shared.config.writers;
+        let (sender, answers) = crossbeam_channel::bounded(expected);
+        let deadline = Instant::now() + limit;
+        for reactor in &self.reactors {
+            reactor.send(Command::Probe(sender.clone()));
+        }
+        self.tell_writers(Outbound::Probe(sender));
+        (0..expected).all(|_| answers.recv_deadline(deadline).is_ok())
+    }
+
+    /// Takes a connection to the process this one follows for a peer. When this returns true it is one, and misses
+    /// nothing that is said from now on.
+    pub fn join_predecessor(&self, stream: TcpStream, limit: Duration) -> bool {
+        self.reactors[0].send(Command::Join(stream));
+        self.is_alive(limit)
+    }
+
+    /// Links to the process that follows this one. When this returns, what is said from now on will reach it. What
+    /// becomes of the link is told to the receiver.
+    ///
+    /// # Errors
+    /// The stream cannot be used.
+    pub fn link_successor(&self, stream: TcpStream) -> io::Result<Successor> {
+        stream.set_nonblocking(true)?;
+        let peer = self.shared.next_peer();
+        self.tell_writers(Outbound::Expect(peer));
+        let (sender, events) = crossbeam_channel::unbounded();
+        let name = format!("successor-{}", stream.peer_addr()?);
+        let link = Arc::new(Link::new(peer, name, sender));
+        self.reactors[0].send(Command::Adopt(stream, Vec::new(), link));
+        Ok(Successor { peer, _events: events })
+    }
+
+    /// The successor did not come about: nothing is kept for it.
+    pub fn forget_successor(&self, successor: &Successor) {
+        self.tell_writers(Outbound::Forget(successor.peer));
+    }
+
+    fn tell_writers(&self, item: Outbound) {
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outbox) = &mut *outbox {
+            outbox.push_to_all(item);
+            outbox.flush();
+        }
+    }
+
+    /// Accepts no more, for another process accepts from the same listeners. Waits for requests that have begun.
+    pub fn hand_over(&self) {
+        self.close_listeners();
+        for reactor in &self.reactors {
+            reactor.send(Command::StopAccepting);
+        }
+        let deadline = Instant::now() + self.config().handshake_timeout;
+        let is_busy = || self.shared.open.load(Ordering::Relaxed) > self.shared.mesh.peers.near();
+        while is_busy() && Instant::now() < deadline {
+            thread::sleep(POLL_PAUSE);
+        }
+    }
+
+    fn close_listeners(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where it listens.
@@ -145,7 +296,8 @@ impl Relay {
     /// Accepts no more and closes all peers with 1012, spread over the drain time.
     pub fn stop(&self) {
         self.readiness().set(Reason::Draining, true);
-        let drain_time = self.shared.config.drain_time;
+        let drain_time = self.config().drain_time;
+        self.close_listeners();
         for dialler in &self.diallers {
             // An error says that it has ended.
             let _ended = dialler.send(LinkEvent::Stop);
@@ -154,15 +306,16 @@ impl Relay {
         for reactor in &self.reactors {
             reactor.send(Command::Stop(ends));
         }
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(outbox) = &mut *outbox {
-            outbox.push_to_all(Outbound::Drain(drain_time));
-            outbox.flush();
-        }
+        self.tell_writers(Outbound::Drain(drain_time));
     }
 
     /// Waits until a relay that was [stopped](Self::stop) has ended.
     pub fn join(&self) {
+        let deadline = Instant::now() + self.config().drain_time + STOP_GRACE;
+        while self.has_clients() && Instant::now() < deadline {
+            thread::sleep(POLL_PAUSE);
+        }
+        self.tell_writers(Outbound::DrainLinks);
         // Writers end when nobody can send to them any more.
         drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,6 +324,13 @@ impl Relay {
                 std::panic::resume_unwind(panic);
             }
         }
+    }
+}
+
+impl Relay {
+    /// Somebody is connected who is no link.
+    fn has_clients(&self) -> bool {
+        self.shared.open.load(Ordering::Relaxed) > self.shared.links.load(Ordering::Relaxed)
     }
 }
 
@@ -217,14 +377,9 @@ impl Starter {
         self.spawn(name, move || writer.run())
     }
 
-    fn start_reactor(
-        &mut self,
-        index: usize,
-        mut listener: TcpListener,
-    ) -> io::Result<ReactorHandle> {
+    fn start_reactor(&mut self, index: usize) -> io::Result<ReactorHandle> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), COMMANDS)?);
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let (sender, commands) = crossbeam_channel::bounded(COMMANDS_MAX);
         let shared = self.shared.clone();
         let limits = Limits {
@@ -236,7 +391,6 @@ impl Starter {
         self.rosters.push(roster.clone());
         let reactor = Reactor::new(reactor::Parts {
             poll,
-            listener,
             commands,
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
             outbox: self.outbox(),
@@ -262,14 +416,7 @@ impl Starter {
         outbox.push(peer, Outbound::Expect(peer));
         outbox.flush();
         let (sender, events) = crossbeam_channel::unbounded();
-        let link = Arc::new(Link {
-            peer,
-            name: url.name.clone(),
-            events: sender.clone(),
-            pid: Mutex::new(None),
-            opened: Tally::default(),
-            ended: Tally::default(),
-        });
+        let link = Arc::new(Link::new(peer, url.name.clone(), sender.clone()));
         self.links.push(link.clone());
         let dialler = Dialer {
             url: url.clone(),
@@ -307,16 +454,16 @@ impl LinkSink for Sink {
 }
 
 /// A listener for each reactor on the same address: the kernel spreads connections over them.
-fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+pub fn listen_all(address: SocketAddr, count: usize) -> io::Result<Vec<StdTcpListener>> {
     // A shared port would be shared with a relay that runs already: find out alone first.
     if address.port() != 0 {
         drop(listen(address, false)?);
     }
-    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut listeners: Vec<StdTcpListener> = Vec::new();
     while listeners.len() < count {
         // With port 0 the others need the port that the first one got.
-        let address = listeners.first().map_or(Ok(address), TcpListener::local_addr)?;
-        listeners.push(TcpListener::from_std(listen(address, true)?.into()));
+        let address = listeners.first().map_or(Ok(address), StdTcpListener::local_addr)?;
+        listeners.push(listen(address, true)?.into());
     }
     Ok(listeners)
 }

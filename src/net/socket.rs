@@ -111,8 +111,12 @@ pub struct Socket {
     stream: TcpStream,
     /// For those who watch.
     pub traffic: Traffic,
-    /// Where the other end is.
+    /// Who the other end is: the client, as far as a trusted proxy has named it.
     pub address: SocketAddr,
+    /// Where the other end is: the client's address, or that of a proxy in between.
+    pub sender: SocketAddr,
+    /// Its reactor does not read it for now, so that it cannot be heard to live.
+    is_paused: AtomicBool,
     /// Something proved that the peer lives, since this was last set to false.
     is_alive: AtomicBool,
     ending: AtomicU8,
@@ -124,6 +128,8 @@ impl Socket {
             stream,
             traffic: Traffic::default(),
             address,
+            sender: address,
+            is_paused: AtomicBool::new(false),
             is_alive: AtomicBool::new(true),
             ending: AtomicU8::new(NOT_ENDED),
         }
@@ -145,9 +151,20 @@ impl Socket {
         self.is_alive.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it gave one since the last call.
+    /// Whether it gave one since the last call, or could not because it is not read.
     pub fn take_alive(&self) -> bool {
-        self.is_alive.swap(false, Ordering::Relaxed)
+        self.is_alive.swap(false, Ordering::Relaxed) || self.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// For the reactor: it is not read until [`resume`](Self::resume).
+    pub fn pause(&self) {
+        self.is_paused.store(true, Ordering::Relaxed);
+    }
+
+    /// It is read again. What it said to prove that it lives may come late.
+    pub fn resume(&self) {
+        self.mark_alive();
+        self.is_paused.store(false, Ordering::Relaxed);
     }
 
     /// Notes why the connection ends, unless that is known.

@@ -26,7 +26,11 @@ impl<T> Timers<T> {
         let due = start + after;
         match self.queues.iter_mut().find(|(length, _)| *length == after) {
             Some((_, queue)) => queue.push_back((due, what)),
-            None => self.queues.push((after, VecDeque::from([(due, what)]))),
+            None => {
+                // Lengths change when the configuration does.
+                self.queues.retain(|(_, queue)| !queue.is_empty());
+                self.queues.push((after, VecDeque::from([(due, what)])));
+            }
         }
     }
 

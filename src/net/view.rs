@@ -2,8 +2,8 @@
 //!
 //! Owns: which figures there are beyond counters. Must not know: who asks, how it is shown.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::conn::Link;
@@ -22,6 +22,7 @@ pub const STUCK_TIME: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct View {
     pub(super) shared: Arc<Shared>,
+    pub(super) config: Arc<Mutex<Arc<Config>>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
     pub(super) rosters: Vec<Arc<Roster>>,
@@ -35,8 +36,8 @@ impl View {
     }
 
     /// The limits and times in force.
-    pub fn config(&self) -> &Config {
-        &self.shared.config
+    pub fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Who is connected and what was heard, as the mesh knows it.

@@ -52,6 +52,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often trouble (stuck or closing peers) is looked at, and how timers are rounded up.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long beyond the drain links wait for peers that do not hang up.
+const LINKS_WAIT_MAX: Duration = Duration::from_secs(4);
+
 /// How often a part of the peers is closed while the relay stops.
 const DRAIN_SLICE: Duration = Duration::from_millis(50);
 
@@ -110,7 +113,17 @@ enum Due {
 struct Drain {
     ends: Instant,
     next_slice: Instant,
+    pause: Duration,
     per_slice: usize,
+    /// Links are closed when all other peers have gone, so that their last words get through.
+    has_links_turn: bool,
+}
+
+impl Drain {
+    fn turn_to_links(&mut self, now: Instant) {
+        self.has_links_turn = true;
+        self.next_slice = now;
+    }
 }
 
 impl Writer {
@@ -215,7 +228,16 @@ impl Writer {
                 Outbound::Expect(peer) => self.expect(*peer),
                 Outbound::Finish(peer, close) => self.finish(*peer, close),
                 Outbound::Close(peer) => self.close(*peer),
+                Outbound::Forget(peer) => self.forget(*peer),
+                Outbound::Reload(config) => self.parts.config = config.clone(),
+                Outbound::Probe(alive) => {
+                    // There is room for all the answers; who asked may have given up.
+                    let _answered = alive.try_send(());
+                }
                 Outbound::Drain(time) => self.start_drain(*time),
+                Outbound::DrainLinks => {
+                    self.drain.iter_mut().for_each(|drain| drain.turn_to_links(self.now))
+                }
             }
         }
     }
@@ -300,10 +322,16 @@ impl Writer {
         let Some(slot) = self.slot(peer) else { return };
         self.finishing.retain(|(finishing, _)| *finishing != slot);
         let remote = &mut self.remotes[slot];
-        if remote.may_return() {
-            return remote.disconnect();
+        match remote.may_return() {
+            true => remote.disconnect(),
+            false => self.forget(peer),
         }
-        remote.give_up();
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        let Some(slot) = self.slot(peer) else { return };
+        self.finishing.retain(|(finishing, _)| *finishing != slot);
+        self.remotes[slot].give_up();
         self.slots.remove(&peer);
         self.gone.push(slot);
     }
@@ -442,17 +470,24 @@ impl Writer {
     }
 
     fn start_drain(&mut self, time: Duration) {
+        let count = self.remotes.len().max(1);
         let slices = (time.as_millis() / DRAIN_SLICE.as_millis()).max(1) as usize;
-        let per_slice = self.remotes.len().div_ceil(slices);
-        self.drain = Some(Drain { ends: self.now + time, next_slice: self.now, per_slice });
+        let per_slice = count.div_ceil(slices);
+        let pause = (time / u32::try_from(count).unwrap_or(u32::MAX)).max(DRAIN_SLICE);
+        let (ends, next_slice) = (self.now + time, self.now);
+        self.drain = Some(Drain { ends, next_slice, pause, per_slice, has_links_turn: false });
     }
 
     fn drain_slice(&mut self) {
         let Some(drain) = &mut self.drain else { return };
-        drain.next_slice = self.now + DRAIN_SLICE;
+        let is_late = drain.has_links_turn || self.now >= drain.ends;
+        drain.next_slice = self.now + if is_late { DRAIN_SLICE } else { drain.pause };
         let pen = pen(&self.parts, self.now);
         let open = self.remotes.iter_mut().filter(|(_, remote)| remote.is_open());
-        let open = open.filter(|(_, remote)| remote.socket().is_some());
+        let with_links = drain.has_links_turn || self.now > drain.ends + LINKS_WAIT_MAX;
+        let open = open
+            .filter(|(_, remote)| remote.socket().is_some())
+            .filter(|(_, remote)| with_links || !remote.is_link);
         for (slot, remote) in open.take(drain.per_slice.max(1)) {
             let close = remote.close_frame(frame::CLOSE_RESTART, "the relay stops");
             remote.socket().inspect(|socket| socket.end(Ending::Stopping));

@@ -64,6 +64,12 @@ pub struct Request {
     pub accepts_json: bool,
     /// The `Host` header as sent, if there is exactly one. Not to be trusted.
     pub host: Option<String>,
+    /// The `Origin` header: the page a browser asks for. Empty if it came more than once.
+    pub origin: Option<String>,
+    /// The `Authorization` header, if there is exactly one. Not for logs.
+    pub authorization: Option<String>,
+    /// The `X-Forwarded-For` lines as one list. To be believed of trusted proxies only.
+    pub forwarded_for: Option<String>,
     /// Length of the head. What follows it in the input is already WebSocket.
     pub head_bytes: usize,
 }
@@ -131,6 +137,9 @@ impl Request {
             upgrade: upgrade(head, headers),
             accepts_json: accepts_json(headers),
             host: headers.single("host").ok().flatten().map(str::to_owned),
+            origin: headers.single("origin").unwrap_or(Some("")).map(str::to_owned),
+            authorization: headers.single("authorization").ok().flatten().map(str::to_owned),
+            forwarded_for: headers.joined("x-forwarded-for"),
             head_bytes,
         }
     }
@@ -230,6 +239,12 @@ impl<'a> Headers<'a> {
             (value, None) => Ok(value),
             _ => Err(Repeated),
         }
+    }
+
+    /// The lines of a list as one, in order (RFC 9110 section 5.3).
+    fn joined(self, name: &'a str) -> Option<String> {
+        let values: Vec<_> = self.values(name).collect();
+        (!values.is_empty()).then(|| values.join(","))
     }
 
     /// The items of a list, which may be spread over several lines (RFC 9110 section 5.3).

@@ -117,3 +117,35 @@ fn every_counter_is_shown_and_labels_do_not_grow_with_peers() {
     let totals = series(&before).iter().filter(|name| name.contains("_total")).count();
     assert!(totals >= counters, "{totals} series of {counters} counters");
 }
+
+/// Names of series in an expression.
+fn series_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("gunmetal_") || word.starts_with("process_"))
+}
+
+#[test]
+fn the_rules_and_the_board_name_series_that_exist() {
+    let (other, _) = watched(&[]);
+    let mut relay = crate::Setup::new(crate::Kind::Gunmetal)
+        .peer(other.url())
+        .flags(&["--admin", "127.0.0.1:0"])
+        .start();
+    let text = get(relay.admin(), "/metrics").body;
+    let rules = include_str!("../../deploy/alerts.yml");
+    promtool(&["check", "rules", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/alerts.yml")], "");
+    let board: serde_json::Value =
+        serde_json::from_str(include_str!("../../deploy/grafana.json")).expect("JSON");
+    let panels = board["panels"].as_array().expect("panels").iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let exprs: Vec<_> = targets.map(|target| target["expr"].as_str().expect("an expr")).collect();
+    let rule_exprs = rules.lines().filter(|line| line.trim_start().starts_with("expr:"));
+    let mut count = 0;
+    for name in exprs.into_iter().chain(rule_exprs).flat_map(series_in) {
+        let is_series =
+            |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        assert!(text.lines().any(is_series), "there is no series {name}");
+        count += 1;
+    }
+    assert!(count > 30, "{count} names were looked at");
+}

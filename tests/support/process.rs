@@ -17,8 +17,13 @@ pub struct Process {
 impl Process {
     /// Starts `command` with stdin and stdout piped and stderr collected.
     pub fn spawn(name: impl Into<String>, command: &mut Command) -> Process {
+        Process::spawn_with(name, command, Stdio::piped())
+    }
+
+    /// The same with another stdin.
+    pub fn spawn_with(name: impl Into<String>, command: &mut Command, stdin: Stdio) -> Process {
         let name = name.into();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().unwrap_or_else(|e| panic!("start {name} ({command:?}): {e}"));
         let log = Arc::default();

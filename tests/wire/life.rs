@@ -1,11 +1,15 @@
 //! The relay over time: its heartbeat, and its end.
 
+use std::io::Write;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::peer::{Incoming, Peer};
+use crate::support::peer::{Incoming, Peer, messages};
 use crate::support::relay::{Kind, Relay};
+use crate::support::wait;
+use crate::websocket::client_frame;
 use crate::{NOTHING, trio, trio_with};
 
 #[test]
@@ -23,6 +27,44 @@ fn the_heartbeat_comes_every_twenty_seconds() {
     assert_eq!(frame, "[]");
     let after = start.elapsed().as_secs_f64();
     assert!((15.0..25.0).contains(&after), "after {after} s");
+}
+
+/// Whoever pings wants to know whether the other side still reads: data says only that it writes.
+#[test]
+fn a_peer_that_talks_but_answers_no_ping_is_closed() {
+    if !Kind::under_test().is_gunmetal() {
+        return; // The reference sends no pings.
+    }
+    let relay = Relay::start(&["--ping-interval", "1", "--pong-timeout", "1"]);
+    let mut mute = Peer::join(&relay, "AAAAAAAAA");
+    let mut reader = Peer::join(&relay, "BBBBBBBBB");
+    let reader = thread::spawn(move || {
+        let mut ids = Vec::new();
+        while ids.last().is_none_or(|id| id != "last") {
+            match reader.receive() {
+                Incoming::Text(frame) => ids.extend(messages(&frame).iter().map(|text| id(text))),
+                Incoming::Ping(_) => {} // answered by the client's library
+                other => panic!("a peer that answers gets {other:?}"),
+            }
+        }
+        ids
+    });
+    // Nothing is read here, so no ping is answered; the peer speaks until it cannot.
+    let mut said = 0;
+    wait::until("the peer that answers no ping to be closed", || {
+        let text = json!({"#": format!("m{said}")}).to_string();
+        let spoke = mute.tcp().write_all(&client_frame(0x81, text.as_bytes()));
+        said += 1;
+        spoke.is_err().then_some(())
+    });
+    Peer::join(&relay, "CCCCCCCCC").say(json!({"#": "last"}));
+    let heard = reader.join().expect("the reader");
+    assert!(heard.len() > 2, "it was heard as long as it was there: {heard:?}");
+}
+
+fn id(text: &str) -> String {
+    let message: serde_json::Value = serde_json::from_str(text).expect("JSON");
+    message["#"].as_str().unwrap_or_default().to_owned()
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use gunmetal::ws::upgrade::{HeadLimits, client_request, verify_response};
 use mio::net::TcpStream;
@@ -220,6 +221,15 @@ impl Conn {
             self.buffer.drain(..self.written);
             self.written = 0;
         }
+    }
+
+    /// Ends the connection with a reset, which leaves no port behind that has to wait.
+    pub fn reset(&mut self) {
+        if let Some(stream) = &self.stream {
+            // An error says that it has ended by itself.
+            let _ended = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        self.close();
     }
 
     /// Ends the connection and forgets its stream.

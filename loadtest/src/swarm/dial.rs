@@ -111,3 +111,36 @@ impl Guests {
         Some(place)
     }
 }
+
+/// Peers that come and go at once, as fast as they are let in.
+#[derive(Debug)]
+pub struct Rush {
+    free: Vec<usize>,
+    starts_ns: u64,
+    ends_ns: u64,
+}
+
+impl Rush {
+    /// In these places, until the end.
+    pub fn new(places: Vec<usize>, starts_ns: u64, ends_ns: u64) -> Self {
+        Rush { free: places, starts_ns, ends_ns }
+    }
+
+    /// When somebody comes next.
+    pub fn next_ns(&self) -> Option<u64> {
+        (!self.free.is_empty()).then_some(self.starts_ns)
+    }
+
+    /// A place for one that comes now.
+    pub fn take(&mut self, now_ns: u64) -> Option<usize> {
+        if now_ns >= self.ends_ns {
+            self.free.clear();
+        }
+        if now_ns < self.starts_ns { None } else { self.free.pop() }
+    }
+
+    /// The one in this place has been in, or was not let in.
+    pub fn give_back(&mut self, place: usize) {
+        self.free.push(place);
+    }
+}

@@ -17,7 +17,9 @@ use crate::swarm::worker::{BELL, Worker};
 
 pub mod conn;
 pub mod dial;
+pub mod opening;
 pub mod receive;
+pub mod seconds;
 pub mod send;
 pub mod tally;
 pub mod worker;
@@ -46,6 +48,8 @@ pub enum Command {
     Subscribe,
     /// Send.
     Go(Times),
+    /// Say what is to reach everybody after the measured time.
+    RollCall,
     /// Send no more, whatever is due.
     Stop,
     /// Count what is missing, given how much each source sent, and end.

@@ -20,7 +20,7 @@ const READS_PER_TURN: usize = 8;
 
 impl Worker {
     pub(super) fn read(&mut self, place: usize, is_ending: bool) {
-        if self.conns[place].role == Role::Stalled && !self.has_stopped {
+        if self.conns[place].role == Role::Stalled && self.plan.clock.now_ns() >= self.stalls_ns {
             return;
         }
         let mut room = std::mem::take(&mut self.room);

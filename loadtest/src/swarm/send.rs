@@ -136,6 +136,15 @@ impl Senders {
 }
 
 impl Worker {
+    /// Each sender says so many messages at once, whatever its schedule.
+    pub(super) fn roll_call(&mut self) {
+        for number in 0..self.senders.all.len() {
+            for _ in 0..self.plan.scenario.roll_call {
+                self.send_one(number, self.plan.clock.now_ns());
+            }
+        }
+    }
+
     /// Sends what is to be sent now.
     pub(super) fn send(&mut self, now_ns: u64) {
         if self.senders.parked > 0 {

@@ -22,6 +22,8 @@ pub struct Part {
     pub sent: u64,
     /// Copies that came: of posts and questions, or the answers where something is asked.
     pub delivered: u64,
+    /// Guests that came in.
+    pub opened: u64,
     /// Bytes read.
     pub bytes_in: u64,
     /// From when a message was meant to be sent until its copy came.
@@ -39,6 +41,7 @@ impl Part {
         Part {
             sent: 0,
             delivered: 0,
+            opened: 0,
             bytes_in: 0,
             latency: histogram(),
             cpu_ns: None,
@@ -51,6 +54,7 @@ impl Part {
     pub fn add(&mut self, other: &Part) {
         self.sent += other.sent;
         self.delivered += other.delivered;
+        self.opened += other.opened;
         self.bytes_in += other.bytes_in;
         // Same bounds: adding cannot fail.
         let _same_bounds = self.latency.add(&other.latency);
@@ -178,6 +182,12 @@ impl Tally {
         if self.times.is_some_and(|times| meant_ns >= times.measured_ns) {
             self.totals.lag.saturating_record(lag_ns);
         }
+    }
+
+    /// A guest came in.
+    pub fn guest(&mut self) {
+        self.part.opened += 1;
+        self.totals.guests += 1;
     }
 
     /// Ends a second.

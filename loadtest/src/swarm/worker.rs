@@ -1,7 +1,8 @@
-//! A thread of the generator: its loop, what it opens and when.
+//! A thread of the generator: its loop, and what it is told.
 //!
-//! Owns: a poll, the connections of this thread and what they counted. Sending is in
-//! [`send`](super::send), receiving in [`receive`](super::receive).
+//! Owns: a poll, the connections of this thread and what they counted. Opening is in
+//! [`opening`](super::opening), sending in [`send`](super::send), receiving in
+//! [`receive`](super::receive).
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -9,16 +10,17 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender as Reporter};
 use std::time::Duration;
 
-use gunmetal::ws::frame::{self, Opcode};
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
-use crate::clock::{Alarm, SECOND_NS, thread_cpu_ns, thread_wait_ns};
-use crate::message::{Exchange, Protocol};
+use crate::clock::{Alarm, seconds_ns};
+use crate::message::Exchange;
 use crate::plan::{Plan, Role};
 use crate::stamp::Stamp;
 use crate::swarm::conn::{Conn, Progress, State};
-use crate::swarm::dial::{Dials, Guests};
+use crate::swarm::dial::{Dials, Guests, Rush};
+use crate::swarm::opening::conns;
+use crate::swarm::seconds::Seconds;
 use crate::swarm::send::Senders;
 use crate::swarm::tally::Tally;
 use crate::swarm::{Command, Gauges, Report, Times};
@@ -40,32 +42,24 @@ pub struct Worker {
     pub(super) tally: Tally,
     /// Connections with something to write.
     pub(super) dirty: Vec<usize>,
-    poll: Poll,
+    pub(super) poll: Poll,
     alarm: Alarm,
     commands: Receiver<Command>,
-    reports: Reporter<Report>,
-    dials: Dials,
-    guests: Option<Guests>,
+    pub(super) reports: Reporter<Report>,
+    pub(super) dials: Dials,
+    pub(super) guests: Option<Guests>,
+    pub(super) rush: Option<Rush>,
     /// Connections that may have more to read.
     pub(super) ready: Vec<usize>,
     pub(super) room: Vec<u8>,
     /// Questions that are ours to answer.
     pub(super) questions: Vec<Stamp>,
-    clockwork: Option<Seconds>,
-    pub(super) has_stopped: bool,
-    serial: u32,
+    pub(super) seconds: Option<Seconds>,
+    /// From when on stalled peers read nothing, until they are told to stop.
+    pub(super) stalls_ns: u64,
+    pub(super) serial: u32,
     pub(super) bytes_in: u64,
     pub(super) delivered: u64,
-}
-
-/// The seconds of a run that were reported.
-#[derive(Debug)]
-struct Seconds {
-    next: usize,
-    next_ns: u64,
-    cpu_ns: Option<u64>,
-    wait_ns: Option<u64>,
-    bytes_in: u64,
 }
 
 impl Worker {
@@ -96,11 +90,12 @@ impl Worker {
             reports,
             dials: Dials::default(),
             guests: None,
+            rush: None,
             ready: Vec::new(),
             room: vec![0; READ_BYTES],
             questions: Vec::new(),
-            clockwork: None,
-            has_stopped: false,
+            seconds: None,
+            stalls_ns: if plan.scenario.calm == 0 { 0 } else { u64::MAX },
             serial: plan.connections() + index as u32,
             bytes_in: 0,
             delivered: 0,
@@ -110,6 +105,13 @@ impl Worker {
 
     /// Runs until it is told to finish.
     pub fn run(mut self) {
+        if self.plan.has_own_files
+            && let Err(error) = take_own_files()
+        {
+            // Nobody listens when another thread failed first.
+            let _nobody = self.reports.send(Report::Failed(error));
+            return;
+        }
         if let Err(error) = self.turns() {
             // Nobody listens when another thread failed first.
             let _nobody = self.reports.send(Report::Failed(error));
@@ -147,7 +149,8 @@ impl Worker {
             self.senders.next_ns(),
             self.dials.next_ns(),
             self.guests.as_ref().and_then(Guests::next_ns),
-            self.clockwork.as_ref().map(|seconds| seconds.next_ns),
+            self.rush.as_ref().and_then(Rush::next_ns),
+            self.seconds.as_ref().map(|seconds| seconds.next_ns),
         ];
         let now_ns = self.plan.clock.now_ns();
         match times.into_iter().flatten().min() {
@@ -177,76 +180,6 @@ impl Worker {
         }
     }
 
-    fn advance(&mut self, place: usize) {
-        let conn = &mut self.conns[place];
-        let target = self.plan.target(conn.index);
-        match conn.advance(target, self.plan.style.protocol, &mut self.room) {
-            Progress::None => {}
-            Progress::Opened => self.on_opened(place),
-            Progress::Ended(why) => self.on_failed(place, why),
-        }
-    }
-
-    fn on_opened(&mut self, place: usize) {
-        let now_ns = self.plan.clock.now_ns();
-        let conn = &mut self.conns[place];
-        self.tally.totals.opening.saturating_record(now_ns - conn.dialled_ns);
-        let early = conn.take_early();
-        if self.plan.style.protocol == Protocol::Dam {
-            conn.push(&greeting(conn.index, self.plan.style.secret));
-        }
-        self.dirty.push(place);
-        if conn.role == Role::Guest {
-            self.tally.totals.guests += 1;
-        } else {
-            self.dials.opened();
-            self.gauges.of(self.index).open.fetch_add(1, Ordering::Relaxed);
-        }
-        self.take(place, &early, now_ns);
-        self.read(place, true);
-    }
-
-    fn on_failed(&mut self, place: usize, why: String) {
-        self.tally.totals.failed += 1;
-        self.gauges.set_failure(&why);
-        self.tally.totals.failure = Some(why);
-        if self.conns[place].role != Role::Guest {
-            self.dials.failed(place, self.plan.clock.now_ns());
-        }
-    }
-
-    pub(super) fn on_ended(&mut self, place: usize) {
-        self.conns[place].close();
-        match self.conns[place].role {
-            Role::Guest => return,
-            Role::Stalled => self.tally.totals.stalled_closed += 1,
-            _ => self.tally.totals.closed += 1,
-        }
-        self.gauges.of(self.index).open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn come_and_go(&mut self, now_ns: u64) -> io::Result<()> {
-        while let Some(place) = self.dials.take(now_ns) {
-            self.dial(place, self.conns[place].index)?;
-        }
-        while let Some(place) = self.guests.as_mut().and_then(|guests| guests.take_leaving(now_ns))
-        {
-            self.conns[place].close();
-        }
-        while let Some(place) = self.guests.as_mut().and_then(|guests| guests.take_coming(now_ns)) {
-            self.serial = self.serial.wrapping_add(self.plan.threads as u32) % 1_000_000;
-            self.dial(place, self.serial)?;
-        }
-        Ok(())
-    }
-
-    fn dial(&mut self, place: usize, serial: u32) -> io::Result<()> {
-        let conn = &mut self.conns[place];
-        conn.dialled_ns = self.plan.clock.now_ns();
-        let target = self.plan.target(conn.index);
-        conn.dial(target, serial, self.poll.registry(), Token(place))
-    }
-
     fn flush(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for place in dirty.drain(..) {
@@ -268,27 +201,6 @@ impl Worker {
         }
     }
 
-    fn end_seconds(&mut self, now_ns: u64) {
-        let Some(seconds) = &mut self.clockwork else { return };
-        if now_ns < seconds.next_ns {
-            return;
-        }
-        self.tally.part.bytes_in = self.bytes_in - seconds.bytes_in;
-        seconds.bytes_in = self.bytes_in;
-        let mut part = self.tally.cut();
-        let cpu_ns = thread_cpu_ns();
-        part.cpu_ns = cpu_ns.zip(seconds.cpu_ns).map(|(now, before)| now - before);
-        seconds.cpu_ns = cpu_ns;
-        let wait_ns = thread_wait_ns();
-        part.wait_ns = wait_ns.zip(seconds.wait_ns).map(|(now, before)| now.saturating_sub(before));
-        seconds.wait_ns = wait_ns;
-        let number = seconds.next;
-        seconds.next += 1;
-        seconds.next_ns += SECOND_NS;
-        // Nobody listens when the run was given up.
-        let _nobody = self.reports.send(Report::Second(number, Box::new(part)));
-    }
-
     /// Returns whether this was the last.
     fn take_commands(&mut self) -> io::Result<bool> {
         while let Ok(command) = self.commands.try_recv() {
@@ -301,6 +213,7 @@ impl Worker {
                 Command::WriteFirst => self.write_first(),
                 Command::Subscribe => self.subscribe(),
                 Command::Go(times) => self.go(times),
+                Command::RollCall => self.roll_call(),
                 Command::Stop => self.stop(),
                 Command::Finish(sent) => {
                     self.finish(&sent);
@@ -309,18 +222,6 @@ impl Worker {
             }
         }
         Ok(false)
-    }
-
-    fn open(&mut self, rate: f64) {
-        let is_resident = |place: &usize| self.conns[*place].role != Role::Guest;
-        let places: Vec<_> = (0..self.conns.len()).filter(is_resident).collect();
-        self.dials.start(places.into_iter(), rate, self.plan.clock.now_ns());
-    }
-
-    fn close_all(&mut self) {
-        self.conns.iter_mut().for_each(Conn::close);
-        self.gauges.of(self.index).open.store(0, Ordering::Relaxed);
-        self.tally.totals.opening.reset();
     }
 
     fn write_first(&mut self) {
@@ -351,18 +252,16 @@ impl Worker {
     fn go(&mut self, times: Times) {
         self.tally.set_times(times);
         self.senders.start(&self.plan, times, self.index);
-        let next_ns = times.measured_ns;
-        self.clockwork = Some(Seconds {
-            next: 0,
-            next_ns,
-            cpu_ns: thread_cpu_ns(),
-            wait_ns: thread_wait_ns(),
-            bytes_in: self.bytes_in,
-        });
+        self.seconds = Some(Seconds::start(times.measured_ns, self.bytes_in));
         let scenario = &self.plan.scenario;
-        if scenario.churn > 0.0 {
-            let is_guest = |place: &usize| self.conns[*place].role == Role::Guest;
-            let places = (0..self.conns.len()).filter(is_guest).collect();
+        if scenario.calm > 0 {
+            self.stalls_ns = times.measured_ns + seconds_ns(scenario.calm.into());
+        }
+        let is_guest = |place: &usize| self.conns[*place].role == Role::Guest;
+        let places = (0..self.conns.len()).filter(is_guest).collect();
+        if scenario.rush > 0 {
+            self.rush = Some(Rush::new(places, times.starts_ns, times.ends_ns));
+        } else if scenario.churn > 0.0 {
             let rate = scenario.churn / self.plan.threads as f64;
             let guests = Guests::new(places, rate, scenario.stay, times.starts_ns, times.ends_ns);
             self.guests = Some(guests);
@@ -375,7 +274,7 @@ impl Worker {
         self.tally.totals.untaken += untaken;
         // Now the stalled ones read as well, to learn whether the server has closed them: its goodbye is
         // behind all they did not read.
-        self.has_stopped = true;
+        self.stalls_ns = u64::MAX;
         let is_stalled = |place: &usize| self.conns[*place].role == Role::Stalled;
         let stalled: Vec<_> = (0..self.conns.len()).filter(is_stalled).collect();
         stalled.into_iter().for_each(|place| self.read(place, true));
@@ -402,20 +301,13 @@ impl Worker {
     }
 }
 
-/// The connections of a thread.
-fn conns(plan: &Plan, thread: usize) -> Vec<Conn> {
-    let mine = (0..plan.connections()).filter(|index| plan.thread(*index) == thread);
-    let conn = |index| {
-        let role = plan.role(index);
-        let is_counted = matches!(role, Role::Sender | Role::Receiver);
-        Conn::new(index, role, if is_counted { plan.scenario.senders as usize } else { 0 })
-    };
-    mine.map(conn).collect()
+/// Gives this thread a table of open files of its own, and with it a limit of its own.
+#[cfg(target_os = "linux")]
+fn take_own_files() -> io::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).map_err(io::Error::from)
 }
 
-/// What a Gun peer answers the relay's question for its name with.
-fn greeting(index: u32, secret: u64) -> Vec<u8> {
-    let text =
-        format!(r##"{{"dam":"?","pid":"lt{index:x}","@":"hi","#":"hi{secret:x}{index:x}"}}"##);
-    frame::masked(Opcode::Text, &[text.as_bytes()], [1, 2, 3, 4])
+#[cfg(not(target_os = "linux"))]
+fn take_own_files() -> io::Result<()> {
+    Ok(())
 }

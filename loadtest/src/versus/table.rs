@@ -1,17 +1,47 @@
-//! What the rounds found, as a table and a page.
+//! What the rounds found, as tables and a page.
 
 use std::collections::BTreeMap;
 
-use super::{Cell, System, WORKS, Work};
+use serde::Serialize;
+
+use super::rows::{Figure, ROWS};
+use super::{Cell, System};
 use crate::args::SideArgs;
 use crate::process::Machine;
-use crate::table::number;
 use crate::{plot, report};
 
-/// Median, least and most of the rounds.
-fn spread(cells: &[Cell], work: &str, system: System) -> Option<(f64, f64, f64)> {
-    let of = cells.iter().filter(|cell| cell.work == work && cell.system == system);
-    let mut values: Vec<_> = of.filter_map(|cell| cell.per_cpu_s).collect();
+/// A figure of a row and a system, over all rounds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    row: &'static str,
+    figure: Figure,
+    system: System,
+    median: f64,
+    least: f64,
+    most: f64,
+    /// In a round the generator was the limit.
+    is_limited: bool,
+    /// In a round copies were lost, duplicated, reordered, echoed or corrupted.
+    is_wrong: bool,
+}
+
+/// All figures there are, row by row.
+pub fn lines(cells: &[Cell]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for row in ROWS {
+        for figure in row.figures {
+            let of = |system: &System| line(cells, row.name, *figure, *system);
+            lines.extend(System::ALL.iter().filter_map(of));
+        }
+    }
+    lines
+}
+
+fn line(cells: &[Cell], row: &'static str, figure: Figure, system: System) -> Option<Line> {
+    let of = || cells.iter().filter(|cell| cell.row == row && cell.system == system);
+    let figures = of().flat_map(|cell| cell.figures.iter());
+    let mut values: Vec<_> =
+        figures.filter(|(name, _)| *name == figure).filter_map(|(_, value)| *value).collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let median = match values.len() {
@@ -19,32 +49,57 @@ fn spread(cells: &[Cell], work: &str, system: System) -> Option<(f64, f64, f64)>
         count if count.is_multiple_of(2) => f64::midpoint(values[middle - 1], values[middle]),
         _ => values[middle],
     };
-    Some((median, values[0], *values.last()?))
+    Some(Line {
+        row,
+        figure,
+        system,
+        median,
+        least: values[0],
+        most: *values.last()?,
+        is_limited: of().any(|cell| cell.verdict.contains("INVALID")),
+        is_wrong: of().any(|cell| cell.verdict.contains("WRONG")),
+    })
 }
 
-fn works(cells: &[Cell]) -> impl Iterator<Item = &'static Work> {
-    WORKS.iter().filter(|work| cells.iter().any(|cell| cell.work == work.name))
+/// The systems of these lines, in their order.
+fn systems(lines: &[Line]) -> Vec<System> {
+    let has = |system: &System| lines.iter().any(|line| line.system == *system);
+    System::ALL.into_iter().filter(has).collect()
 }
 
-/// Deliveries per CPU second of the server: a row for each work, a column for each system.
-pub fn table(cells: &[Cell], systems: &[System], args: &SideArgs) -> String {
-    let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
-    let mut text = format!("| per server CPU second | {} |\n|---|", names.join(" | "));
-    text.push_str(&"---:|".repeat(systems.len()));
-    text.push('\n');
+/// The rows of these lines with their figures, in their order.
+fn heads(lines: &[Line]) -> Vec<(&'static str, Figure)> {
+    let mut heads: Vec<_> = lines.iter().map(|line| (line.row, line.figure)).collect();
+    heads.dedup();
+    heads
+}
+
+fn find<'a>(lines: &'a [Line], head: (&str, Figure), system: System) -> Option<&'a Line> {
+    lines.iter().find(|line| (line.row, line.figure) == head && line.system == system)
+}
+
+/// The figures, what gunmetal's are beside those of the others, and what the marks mean, as markdown.
+pub fn table(lines: &[Line], args: &SideArgs) -> String {
+    let systems = systems(lines);
     let mut marks = BTreeMap::new();
-    for work in works(cells) {
-        text.push_str(&format!("| {} |", work.name));
-        for system in systems {
-            text.push_str(&format!(" {} |", entry(cells, work.name, *system, &mut marks)));
-        }
-        text.push('\n');
+    let figures = grid("", &systems, &heads(lines), |head, system| {
+        find(lines, head, system).map(|line| entry(line, &mut marks))
+    });
+    let mut text = figures;
+    if let Some(base) = systems.iter().copied().find(|system| is_gunmetal(*system)) {
+        let others: Vec<_> = systems.iter().copied().filter(|other| !is_gunmetal(*other)).collect();
+        let title = format!("{} is better by", base.name());
+        let ratios = grid(&title, &others, &heads(lines), |head, system| {
+            let ratio = better_by(find(lines, head, base)?, find(lines, head, system)?)?;
+            Some(format!("{ratio:.2}"))
+        });
+        text.push_str(&format!("\n{ratios}"));
     }
     let machine = Machine::this();
     text.push_str(&format!(
-        "\nMedian (least to most) of {} rounds of {} s, {} messages in flight, server and generator on a core \
-         each where there are cores; {}, {} cores, {}.\n",
-        args.rounds, args.duration, args.window, machine.cpu, machine.cores, machine.system
+        "\nMedian (least to most) of {} rounds of {} s, {} messages in flight where there is a window, server and \
+         generator on a core each where there are cores; {}, {} cores, {}.\n",
+        args.rounds, args.seconds, args.window, machine.cpu, machine.cores, machine.system
     ));
     for (mark, meaning) in marks {
         text.push_str(&format!("{mark}: {meaning}\n"));
@@ -52,62 +107,200 @@ pub fn table(cells: &[Cell], systems: &[System], args: &SideArgs) -> String {
     text
 }
 
-fn entry(
-    cells: &[Cell],
-    work: &str,
-    system: System,
-    marks: &mut BTreeMap<&'static str, &'static str>,
-) -> String {
-    let Some((median, least, most)) = spread(cells, work, system) else { return String::new() };
-    let mut text = number(median);
-    if least < most {
-        text.push_str(&format!(" ({} to {})", number(least), number(most)));
-    }
-    let has = |word: &str| {
-        let mut of = cells.iter().filter(|cell| cell.work == work && cell.system == system);
-        of.any(|cell| cell.verdict.contains(word))
+fn is_gunmetal(system: System) -> bool {
+    matches!(system, System::Gunmetal | System::GunmetalDefault)
+}
+
+/// How many times better: more of a throughput, less of a time or of memory.
+fn better_by(line: &Line, other: &Line) -> Option<f64> {
+    let (more, less) = match line.figure.is_throughput() {
+        true => (line.median, other.median),
+        false => (other.median, line.median),
     };
-    let kinds = [
-        ("INVALID", "†", "the generator was the limit in a round"),
-        ("WRONG", "‡", "copies were lost, duplicated, reordered, echoed or corrupted in a round"),
-    ];
-    for (word, mark, meaning) in kinds {
-        if has(word) {
-            text.push_str(mark);
-            marks.insert(mark, meaning);
+    (less > 0.0 && more > 0.0).then(|| more / less)
+}
+
+/// A markdown table with a line for each row and figure, and a column for each system.
+fn grid(
+    title: &str,
+    systems: &[System],
+    heads: &[(&'static str, Figure)],
+    mut entry: impl FnMut((&'static str, Figure), System) -> Option<String>,
+) -> String {
+    let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
+    let mut text = format!("| {title} | | {} |\n|---|---|", names.join(" | "));
+    text.push_str(&"---:|".repeat(systems.len()));
+    text.push('\n');
+    for head in heads {
+        text.push_str(&format!("| {} | {} |", head.0, head.1.unit()));
+        for system in systems {
+            text.push_str(&format!(" {} |", entry(*head, *system).unwrap_or_default()));
         }
+        text.push('\n');
     }
     text
 }
 
-/// A page with a plot and the table.
-pub fn page(cells: &[Cell], systems: &[System], table: &str) -> Result<String, String> {
+fn entry(line: &Line, marks: &mut BTreeMap<&'static str, &'static str>) -> String {
+    let write = |value| line.figure.write(value);
+    let mut text = write(line.median);
+    let kinds = [
+        (line.is_limited, "†", "the generator was the limit in a round"),
+        (
+            line.is_wrong,
+            "‡",
+            "copies were lost, duplicated, reordered, echoed or corrupted in a round",
+        ),
+    ];
+    for (is_so, mark, meaning) in kinds {
+        if is_so {
+            text.push_str(mark);
+            marks.insert(mark, meaning);
+        }
+    }
+    if line.least < line.most {
+        text.push_str(&format!(" ({} to {})", write(line.least), write(line.most)));
+    }
+    text
+}
+
+/// A page with a plot and the tables.
+pub fn page(lines: &[Line], table: &str) -> Result<String, String> {
+    let systems = systems(lines);
     let names: Vec<_> = systems.iter().map(|system| system.name().to_owned()).collect();
-    let value =
-        |work: &Work, system: &System| spread(cells, work.name, *system).map(|found| found.0);
-    let groups: Vec<_> = works(cells)
-        .map(|work| {
-            let values = systems.iter().map(|system| value(work, system)).collect();
-            (work.name.to_owned(), values)
+    // Bytes are no messages: they would stretch the axis a thousandfold.
+    let is_plotted = |figure: Figure| figure.is_throughput() && figure != Figure::Bytes;
+    let groups: Vec<_> = heads(lines)
+        .into_iter()
+        .filter(|(_, figure)| is_plotted(*figure))
+        .map(|head| {
+            let value = |system: &System| find(lines, head, *system).map(|line| line.median);
+            (head.0.to_owned(), systems.iter().map(value).collect())
         })
         .collect();
-    let svg = plot::bars("per server CPU second", &names, &groups)?;
+    let figure = match groups.is_empty() {
+        true => String::new(),
+        false => {
+            let svg = plot::bars("per server CPU second", &names, &groups)?;
+            let legend = report::legend(&names);
+            format!("{legend}\n<div class=\"wide plot\">{svg}</div>")
+        }
+    };
     let body = format!(
-        "<h1>Deliveries per CPU second of the server</h1>\n<div class=wide>{svg}</div>\n<div class=wide>{}</div>",
+        "<div class=landscape>\n<h1>What a CPU second of the server brings</h1>\n\
+         <p class=small>The bars are medians on a logarithmic axis; bytes, times and memory are in the table.</p>\n\
+         {figure}\n{}</div>",
         html(table)
     );
     Ok(report::document("loadtest: versus", &body))
 }
 
-/// A markdown table, and the lines behind it, as HTML.
+/// Markdown tables and lines, as HTML.
 fn html(markdown: &str) -> String {
-    let (rows, words): (Vec<_>, Vec<_>) = markdown.lines().partition(|line| line.starts_with('|'));
-    let row = |line: &&str| {
-        let cells = line.trim_matches('|').split('|').map(|cell| report::escape(cell.trim()));
-        format!("<tr><td>{}\n", cells.collect::<Vec<_>>().join("<td>"))
-    };
-    let rows: String = rows.iter().filter(|line| !line.starts_with("|---")).map(row).collect();
-    let words: String =
-        words.iter().map(|line| format!("<p>{}</p>\n", report::escape(line))).collect();
-    format!("<table class=series>\n{rows}</table>\n{words}")
+    let mut html = String::new();
+    let mut is_head = true;
+    for line in markdown.lines() {
+        let Some(cells) = line.strip_prefix('|') else {
+            if !is_head {
+                html.push_str("</table></div>\n");
+            }
+            is_head = true;
+            if !line.is_empty() {
+                html.push_str(&format!("<p class=small>{}</p>\n", report::escape(line)));
+            }
+            continue;
+        };
+        if line.starts_with("|---") {
+            continue;
+        }
+        let tag = if is_head { "th" } else { "td" };
+        if is_head {
+            html.push_str("<div class=wide><table class=\"series named\">\n");
+        }
+        is_head = false;
+        let cells = cells.trim_end_matches('|').split('|');
+        let cells: String =
+            cells.map(|cell| format!("<{tag}>{}", spread_below(cell.trim()))).collect();
+        html.push_str(&format!("<tr>{cells}\n"));
+    }
+    html
+}
+
+/// An entry with its spread on a line of its own.
+fn spread_below(entry: &str) -> String {
+    match entry.split_once(" (") {
+        Some((median, spread)) => {
+            format!("{}<br><small>({}</small>", report::escape(median), report::escape(spread))
+        }
+        None => report::escape(entry),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(system: System, round: u32, deliveries: f64, p99: f64) -> [Cell; 2] {
+        let cell = |row, figures| Cell {
+            row,
+            system,
+            round,
+            figures,
+            delivered: 0.0,
+            cores: 1.0,
+            verdict: if round == 2 { "INVALID: busy".to_owned() } else { "OK".to_owned() },
+        };
+        [
+            cell("1 to 10", vec![(Figure::Deliveries, Some(deliveries))]),
+            cell("latency", vec![(Figure::P50, None), (Figure::P99, Some(p99))]),
+        ]
+    }
+
+    fn some() -> Vec<Line> {
+        let rounds = [
+            cell(System::Gunmetal, 1, 3000.0, 2.0),
+            cell(System::Gunmetal, 3, 1000.0, 4.0),
+            cell(System::Gunmetal, 4, 2000.0, 3.0),
+            cell(System::Nats, 1, 500.0, 6.0),
+            cell(System::Nats, 2, 1500.0, 12.0),
+        ];
+        lines(&rounds.concat())
+    }
+
+    #[test]
+    fn a_figure_is_the_median_of_its_rounds_with_its_spread() {
+        let lines = some();
+        let head = ("1 to 10", Figure::Deliveries);
+        let gunmetal = find(&lines, head, System::Gunmetal).unwrap();
+        assert_eq!([gunmetal.median, gunmetal.least, gunmetal.most], [2000.0, 1000.0, 3000.0]);
+        let nats = find(&lines, head, System::Nats).unwrap();
+        assert_eq!((nats.median, nats.is_limited, gunmetal.is_limited), (1000.0, true, false));
+        assert_eq!(find(&lines, ("latency", Figure::P50), System::Nats), None);
+    }
+
+    #[test]
+    fn better_is_more_of_a_throughput_and_less_of_a_time() {
+        let args = SideArgs {
+            rounds: 3,
+            seconds: 1.0,
+            window: 1,
+            rows: Vec::new(),
+            columns: Vec::new(),
+            relay: None,
+            out: "out".into(),
+        };
+        let text = table(&some(), &args);
+        assert!(text.contains(
+            "| 1 to 10 | deliveries/CPU s | 2,000 (1,000 to 3,000) | 1,000† (500 to 1,500) |"
+        ));
+        let ratios = &text[text.find("is better by").unwrap()..];
+        assert!(ratios.contains("| 1 to 10 | deliveries/CPU s | 2.00 |"), "{ratios}");
+        assert!(ratios.contains("| latency | p99 | 3.00 |"), "{ratios}");
+        assert!(text.contains("\n†: "));
+        let page = page(&some(), &text).unwrap();
+        assert_eq!(page.matches("<table").count(), 2);
+        assert_eq!(page.matches("<table").count(), page.matches("</table>").count());
+        assert!(page.contains("2,000<br><small>(1,000 to 3,000)</small>"));
+        assert!(page.contains("<svg"));
+    }
 }

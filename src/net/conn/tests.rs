@@ -22,17 +22,12 @@ fn link_to(pid: &[u8], peers: &Peers) -> (Conn, crossbeam_channel::Receiver<Link
     let conn = Conn {
         socket: Arc::new(socket),
         generation: 0,
-        stage: Stage::Open(Box::new(Hearing { reader, peer })),
+        stage: Stage::Open(Box::new(Hearing { reader, peer, messages_in: 0, allowance: None })),
         is_ready: false,
+        is_paused: false,
         is_hung_up: false,
-        link: Some(Arc::new(Link {
-            peer: id,
-            name,
-            events,
-            pid: Mutex::default(),
-            opened: Tally::default(),
-            ended: Tally::default(),
-        })),
+        pass: None,
+        link: Some(Arc::new(Link::new(id, name, events))),
         since: Instant::now(),
         bytes_in: 0,
     };

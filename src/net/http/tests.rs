@@ -144,15 +144,24 @@ fn answers_without_a_request_are_complete() {
         (refuse(&HeadError::TooLong), "431 Request Header Fields Too Large"),
         (refuse(&HeadError::TooManyHeaders), "431 Request Header Fields Too Large"),
         (refuse(&HeadError::HttpVersion), "505 HTTP Version Not Supported"),
-        (unavailable(), "503 Service Unavailable"),
+        (reject(Rejection::Full), "503 Service Unavailable"),
+        (reject(Rejection::Pace(Duration::ZERO)), "503 Service Unavailable"),
+        (reject(Rejection::AddressFull), "429 Too Many Requests"),
+        (reject(Rejection::Origin), "403 Forbidden"),
+        (reject(Rejection::Token), "401 Unauthorized"),
+        (reject(Rejection::NoProxyHeader), "400 Bad Request"),
         (timeout(), "408 Request Timeout"),
     ] {
         let (head, body) = closing(bytes);
         assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
         assert!(body.starts_with("gunmetal: ") && body.ends_with(".\n"), "{body}");
     }
-    let (head, _) = closing(unavailable());
+    let (head, _) = closing(reject(Rejection::Full));
     assert!(head.contains("\r\nRetry-After: 5\r\n"));
+    let (head, _) = closing(reject(Rejection::AddressPace(Duration::from_millis(1001))));
+    assert!(head.contains("\r\nRetry-After: 2\r\n"));
+    let (head, _) = closing(reject(Rejection::Token));
+    assert!(head.contains("\r\nWWW-Authenticate: Bearer "));
 }
 
 #[test]

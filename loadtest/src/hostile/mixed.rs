@@ -1,24 +1,18 @@
-//! Connections that mean no good, beside those that are measured.
+//! Attackers of many kinds at once: each does one thing a well-behaved peer never does, and is thrown out.
 //!
-//! Owns: threads of its own, so that what they do costs the swarm nothing; each kind does its worst in
-//! an endless loop. Nothing of it is counted: what matters is what the well-behaved peers notice.
+//! Owns: a thread for each connection, which does its worst in an endless loop.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use gunmetal::ws::frame::{self, Opcode};
 use gunmetal::ws::upgrade::client_request;
 
+use super::{KEY, Life, MASK, connect, open};
 use crate::plan::Target;
 
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const MASK: [u8; 4] = [9, 8, 7, 6];
-/// How long an attacker waits for a server.
-const PATIENCE: Duration = Duration::from_millis(500);
 /// Pause between attacks of one connection, so that they do not measure the speed of this machine.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -28,57 +22,21 @@ type Attack = fn(&Target) -> io::Result<()>;
 const ATTACKS: &[Attack] =
     &[malformed_frames, broken_json, slow_request, flood, huge_claim, no_http];
 
-/// Attackers that go on until this is dropped.
-#[derive(Debug)]
-pub struct Attackers {
-    is_over: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// Starts so many connections of each kind.
-pub fn start(targets: &[Target], of_each: u32) -> Attackers {
-    let is_over = Arc::new(AtomicBool::new(false));
+/// Starts so many threads of each kind.
+pub fn start(targets: &[Target], of_each: u32, life: &Life) -> Vec<JoinHandle<()>> {
     let kinds = (0..of_each).flat_map(|_| ATTACKS.iter().copied());
     let attacker = |(number, attack): (usize, Attack)| {
         let target = targets[number % targets.len()].clone();
-        let is_over = is_over.clone();
+        let life = life.clone();
         thread::spawn(move || {
-            while !is_over.load(Ordering::Relaxed) {
+            while life.goes_on() {
                 // Being thrown out is what an attacker has to expect.
                 let _thrown_out = attack(&target);
                 thread::sleep(PAUSE);
             }
         })
     };
-    let threads = kinds.enumerate().map(attacker).collect();
-    Attackers { is_over, threads }
-}
-
-impl Drop for Attackers {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            // A panic there is as good as an end.
-            let _panicked = thread.join();
-        }
-    }
-}
-
-fn connect(target: &Target) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&target.address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
-fn open(target: &Target) -> io::Result<TcpStream> {
-    let mut stream = connect(target)?;
-    stream.write_all(&client_request(&target.host, &target.path, KEY))?;
-    let mut answer = [0; 1024];
-    if stream.read(&mut answer)? == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(stream)
+    kinds.enumerate().map(attacker).collect()
 }
 
 /// Waits until the server hangs up or patience ends.

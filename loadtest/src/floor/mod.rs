@@ -1,5 +1,5 @@
 //! The kernel's limit for the same work: one epoll thread that receives, and writes what it received
-//! to all other sockets. No frames, no parsing, no memory of what was said.
+//! to the sockets it is for. No frames, no parsing, no memory of what was said.
 //!
 //! Owns: that server, and `loadtest floor`, which drives it as it would a relay. One write per message
 //! is what a relay without batching comes to at best; one write per wake-up is the limit of batching.
@@ -14,6 +14,8 @@ use mio::{Events, Interest, Poll, Token};
 use crate::args::SideArgs;
 use crate::versus::{self, System};
 
+pub mod accept;
+
 const LISTENER: Token = Token(usize::MAX);
 /// Bytes read at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -25,14 +27,26 @@ const SLICES_MAX: usize = 1024;
 /// # Errors
 /// It could not be measured.
 pub fn measure(args: &SideArgs) -> Result<(), String> {
-    versus::measure_systems(args, "floor", &[System::FloorEach, System::FloorWake])
+    versus::measure_systems(args, "floor", &System::FLOORS)
+}
+
+/// What a floor does. Who speaks first is told from the others; what these say is handled apart, where the
+/// work is more than to pass everything on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// It goes to all others as well.
+    PassOn,
+    /// They are answers, so many bytes long each, for who spoke first.
+    Answer(usize),
+    /// It is a repetition of what was said first, and read for nothing.
+    Drop,
 }
 
 /// Serves for ever. Messages are `message_bytes` long.
 ///
 /// # Errors
 /// The port cannot be listened on, or the system lacks files.
-pub fn serve(port: u16, message_bytes: usize, coalesce: bool) -> io::Result<()> {
+pub fn serve(port: u16, message_bytes: usize, coalesce: bool, others: Others) -> io::Result<()> {
     let poll = Poll::new()?;
     let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -43,6 +57,8 @@ pub fn serve(port: u16, message_bytes: usize, coalesce: bool) -> io::Result<()> 
         inbox: Inbox::default(),
         room: vec![0; READ_BYTES],
         message_bytes: message_bytes.max(1),
+        others,
+        first: None,
     };
     let mut events = Events::with_capacity(1024);
     loop {
@@ -79,13 +95,24 @@ struct Floor {
     inbox: Inbox,
     room: Vec<u8>,
     message_bytes: usize,
+    others: Others,
+    /// Who spoke first.
+    first: Option<usize>,
 }
 
 /// Whole messages of this wake-up, and who sent which.
 #[derive(Default)]
 struct Inbox {
     bytes: Vec<u8>,
-    from: Vec<(usize, Range<usize>)>,
+    from: Vec<Said>,
+}
+
+/// What a peer said in a wake-up.
+struct Said {
+    by: usize,
+    /// Where it is in the inbox.
+    range: Range<usize>,
+    message_bytes: usize,
 }
 
 impl Inbox {
@@ -140,47 +167,69 @@ impl Floor {
                 Err(error) => break error.kind() != ErrorKind::WouldBlock,
             }
         };
-        let rest = (self.inbox.bytes.len() - start) % self.message_bytes;
+        if self.first.is_none() && self.inbox.bytes.len() > start {
+            self.first = Some(place);
+        }
+        let message_bytes = match self.others {
+            Others::Answer(answer_bytes) if self.first != Some(place) => answer_bytes.max(1),
+            _ => self.message_bytes,
+        };
+        let rest = (self.inbox.bytes.len() - start) % message_bytes;
         let end = self.inbox.bytes.len() - rest;
         peer.partial = self.inbox.bytes.split_off(end);
         if end > start {
-            self.inbox.from.push((place, start..end));
+            self.inbox.from.push(Said { by: place, range: start..end, message_bytes });
         }
         if is_over {
             self.peers.remove(place);
         }
     }
 
+    /// Whether what one said is for another.
+    fn is_for(&self, from: usize, to: usize) -> bool {
+        let (is_first, to_first) = (self.first == Some(from), self.first == Some(to));
+        from != to
+            && match self.others {
+                Others::PassOn => true,
+                Others::Answer(_) => is_first || to_first,
+                Others::Drop => is_first,
+            }
+    }
+
     /// One write per message and receiver.
     fn write_each(&mut self) {
-        for (from, range) in &self.inbox.from {
-            for message in self.inbox.bytes[range.clone()].chunks(self.message_bytes) {
-                for to in (0..self.peers.all.len()).filter(|to| to != from) {
-                    self.peers.write(to, &[IoSlice::new(message)]);
+        let inbox = std::mem::take(&mut self.inbox);
+        for said in &inbox.from {
+            for message in inbox.bytes[said.range.clone()].chunks(said.message_bytes) {
+                for to in 0..self.peers.all.len() {
+                    if self.is_for(said.by, to) {
+                        self.peers.write(to, &[IoSlice::new(message)]);
+                    }
                 }
             }
         }
+        self.inbox = inbox;
     }
 
     /// One write per receiver.
     fn write_all(&mut self) {
-        let Inbox { bytes, from } = &self.inbox;
-        if from.is_empty() {
-            return;
-        }
+        let inbox = std::mem::take(&mut self.inbox);
         let mut slices = Vec::new();
         for to in 0..self.peers.all.len() {
-            if from.iter().all(|(from, _)| *from != to) {
-                self.peers.write(to, &[IoSlice::new(bytes)]);
-                continue;
-            }
+            let is_for = |said: &&Said| self.is_for(said.by, to);
+            let is_for_all = inbox.from.iter().all(|said| is_for(&said));
             slices.clear();
-            let others = from.iter().filter(|(from, _)| *from != to);
-            slices.extend(others.map(|(_, range)| IoSlice::new(&bytes[range.clone()])));
+            if is_for_all && !inbox.from.is_empty() {
+                slices.push(IoSlice::new(&inbox.bytes));
+            } else {
+                let mine = inbox.from.iter().filter(is_for);
+                slices.extend(mine.map(|said| IoSlice::new(&inbox.bytes[said.range.clone()])));
+            }
             for slices in slices.chunks(SLICES_MAX) {
                 self.peers.write(to, slices);
             }
         }
+        self.inbox = inbox;
     }
 }
 

@@ -1,0 +1,220 @@
+//! What is compared: the systems, what each can do, and how it is started and spoken to.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::rows::{Kind, Row};
+use crate::message::{Exchange, Protocol, Style};
+use crate::scenario::Scenario;
+use crate::server::{self, Server};
+use crate::stock;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum System {
+    /// One reactor and one writer.
+    Gunmetal,
+    /// As many threads as it likes.
+    GunmetalDefault,
+    /// Stock Gun without AXE.
+    Gun,
+    /// Stock Gun as it is installed.
+    GunAxe,
+    /// A Gun relay in Rust.
+    Rod,
+    /// The broker people pick instead.
+    Nats,
+    /// tokio and tungstenite, and nothing else.
+    Broadcaster,
+    /// The kernel, one write per message.
+    FloorEach,
+    /// The kernel, one write per wake-up.
+    FloorWake,
+}
+
+impl System {
+    /// Every system.
+    pub const ALL: [System; 9] = [
+        System::Gunmetal,
+        System::GunmetalDefault,
+        System::Gun,
+        System::GunAxe,
+        System::Rod,
+        System::Nats,
+        System::Broadcaster,
+        System::FloorEach,
+        System::FloorWake,
+    ];
+    /// Those that `floor` measures.
+    pub const FLOORS: [System; 2] = [System::FloorEach, System::FloorWake];
+
+    /// What the table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            System::Gunmetal => "gunmetal 1+1",
+            System::GunmetalDefault => "gunmetal",
+            System::Gun => "Gun without AXE",
+            System::GunAxe => "Gun",
+            System::Rod => "rod",
+            System::Nats => "NATS",
+            System::Broadcaster => "broadcaster",
+            System::FloorEach => "floor per message",
+            System::FloorWake => "floor per wake-up",
+        }
+    }
+
+    /// Whether it is measured when no column is named: on one core the relay's own choice of threads is
+    /// not another system.
+    pub fn is_usual(self) -> bool {
+        self != System::GunmetalDefault
+    }
+
+    fn is_floor(self) -> bool {
+        matches!(self, System::FloorEach | System::FloorWake)
+    }
+
+    /// Whether it can do a work at all.
+    pub fn can(self, row: &Row) -> bool {
+        match row.kind {
+            Kind::Broadcast => true,
+            // Only relays know whom to answer and what they have heard.
+            Kind::Answers => self != System::Broadcaster,
+            Kind::Repeats => !matches!(self, System::Broadcaster | System::Nats),
+            Kind::Connect => self != System::FloorWake,
+            Kind::Memory => !self.is_floor(),
+        }
+    }
+
+    /// Whether peers have to ask for what they want to hear.
+    pub fn needs_subscriptions(self) -> bool {
+        matches!(self, System::GunAxe | System::Rod)
+    }
+
+    /// Where the generator finds it.
+    pub fn url(self, row: &Row, port: u16) -> String {
+        match self {
+            System::Nats => format!("nats://127.0.0.1:{port}"),
+            floor if floor.is_floor() && row.kind != Kind::Connect => {
+                format!("tcp://127.0.0.1:{port}")
+            }
+            _ => format!("ws://127.0.0.1:{port}/gun"),
+        }
+    }
+}
+
+/// The programs of those that were asked for.
+#[derive(Debug, Default)]
+pub struct Programs {
+    relay: Option<PathBuf>,
+    gun: Option<PathBuf>,
+    nats: Option<PathBuf>,
+    rod: Option<PathBuf>,
+    broadcaster: Option<PathBuf>,
+}
+
+impl Programs {
+    /// Finds, builds or installs them. What cannot be had is left out, and said.
+    pub fn find(systems: &[System], relay: Option<&Path>, directory: &Path) -> Programs {
+        let has = |any: &[System]| any.iter().any(|system| systems.contains(system));
+        let note = |system: &str, found: Result<PathBuf, String>| {
+            found.inspect_err(|why| println!("{system} is left out: {why}")).ok()
+        };
+        let in_path = |program: &str| stock::find(program).ok_or("it is not in PATH".to_owned());
+        let mut found = Programs::default();
+        if has(&[System::Gunmetal, System::GunmetalDefault]) {
+            found.relay = note("gunmetal", server::relay_binary(relay));
+        }
+        if has(&[System::Gun, System::GunAxe]) {
+            found.gun = note("Gun", stock::install_gun(directory));
+        }
+        if has(&[System::Nats]) {
+            found.nats = note("NATS", in_path("nats-server"));
+        }
+        if has(&[System::Rod]) {
+            found.rod = note("rod", in_path("rod"));
+        }
+        if has(&[System::Broadcaster]) {
+            found.broadcaster = note("the broadcaster", server::broadcaster_binary());
+        }
+        found
+    }
+
+    fn of(&self, system: System) -> Option<&Path> {
+        match system {
+            System::Gunmetal | System::GunmetalDefault => self.relay.as_deref(),
+            System::Gun | System::GunAxe => self.gun.as_deref(),
+            System::Nats => self.nats.as_deref(),
+            System::Rod => self.rod.as_deref(),
+            System::Broadcaster => self.broadcaster.as_deref(),
+            System::FloorEach | System::FloorWake => None,
+        }
+    }
+
+    /// Whether a system can be started.
+    pub fn has(&self, system: System) -> bool {
+        system.is_floor() || self.of(system).is_some()
+    }
+
+    /// Starts a system for a work.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn start(
+        &self,
+        system: System,
+        row: &Row,
+        scenario: &Scenario,
+        pin: &[String],
+        directory: &Path,
+    ) -> Result<Server, String> {
+        let log = directory.join("server.log");
+        if system.is_floor() {
+            return start_floor(system, row, scenario, pin, &log);
+        }
+        let program = self.of(system).ok_or("it is not there")?;
+        match system {
+            System::Gun | System::GunAxe => {
+                stock::start_gun(program, system == System::GunAxe, pin, &log)
+            }
+            System::Nats => stock::start_nats(program, pin, &log),
+            System::Rod => stock::start_rod(program, pin, &log),
+            System::Broadcaster => stock::start_broadcaster(program, pin, &log),
+            _ => {
+                let one = ["--reactors", "1", "--writers", "1"].map(str::to_owned);
+                let arguments = if system == System::Gunmetal { &one[..] } else { &[] };
+                let mut servers = server::start_relays(program, 1, arguments, pin, directory)?;
+                servers.pop().ok_or_else(|| "it is not there".to_owned())
+            }
+        }
+    }
+}
+
+fn start_floor(
+    system: System,
+    row: &Row,
+    scenario: &Scenario,
+    pin: &[String],
+    log: &Path,
+) -> Result<Server, String> {
+    if row.kind == Kind::Connect {
+        return stock::start_floor("accept-server", &[], pin, log);
+    }
+    let style = Style {
+        protocol: Protocol::Raw,
+        exchange: scenario.exchange,
+        size: scenario.size,
+        secret: 0,
+    };
+    let mut arguments = vec![style.message(0, 0).len().to_string()];
+    if scenario.exchange != Exchange::Post {
+        arguments.extend(["--answer-bytes".to_owned(), style.answer(0).len().to_string()]);
+    }
+    if scenario.repeat > 1 {
+        arguments.push("--repeats".to_owned());
+    }
+    if system == System::FloorWake {
+        arguments.push("--coalesce".to_owned());
+    }
+    stock::start_floor("floor-server", &arguments, pin, log)
+}

@@ -1,0 +1,69 @@
+//! `versus` and `floor` through the program: every cell that was asked for is there, and none is wrong.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+fn run(arguments: &[&str], out: &Path) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(arguments)
+        .args(["--rounds", "1", "--seconds", "1", "--window", "16", "--out"])
+        .arg(out)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let directory = out.join(arguments[0]);
+    let table = std::fs::read_to_string(directory.join("table.md")).unwrap();
+    assert!(said.contains(&table), "the table is printed as well");
+    assert!(std::fs::read_to_string(directory.join("report.html")).unwrap().contains("<svg"));
+    serde_json::from_slice(&std::fs::read(directory.join("result.json")).unwrap()).unwrap()
+}
+
+/// Row, system and figure of each line.
+fn lines(result: &Value) -> Vec<[String; 3]> {
+    let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+    let lines = result["lines"].as_array().unwrap().iter();
+    let line = |line: &Value| {
+        assert!(line["median"].as_f64().unwrap() > 0.0, "{line}");
+        assert_eq!(line["is_wrong"], false, "{line}");
+        [text(&line["row"]), text(&line["system"]), text(&line["figure"])]
+    };
+    lines.map(line).collect()
+}
+
+#[test]
+fn the_floors_stand_beside_every_kind_of_throughput() {
+    let out = std::env::temp_dir().join(format!("loadtest-floor-{}", std::process::id()));
+    let result = run(&["floor", "--rows", "1-to-10,ask,each-4-times,connect"], &out);
+    let expected = [
+        ["1 to 10", "FloorEach", "Deliveries"],
+        ["1 to 10", "FloorWake", "Deliveries"],
+        ["ask", "FloorEach", "Deliveries"],
+        ["ask", "FloorWake", "Deliveries"],
+        ["each 4 times", "FloorEach", "{\"Heard\":4}"],
+        ["each 4 times", "FloorWake", "{\"Heard\":4}"],
+        ["connect", "FloorEach", "Connections"],
+    ];
+    assert_eq!(lines(&result), expected);
+    std::fs::remove_dir_all(&out).unwrap();
+}
+
+#[test]
+fn gunmetal_stands_beside_the_floor() {
+    let relay = loadtest::server::relay_binary(None).unwrap();
+    let out = std::env::temp_dir().join(format!("loadtest-versus-{}", std::process::id()));
+    let relay = relay.to_string_lossy();
+    let columns = "gunmetal-1-1,floor-per-wake-up";
+    let rows = "1-to-10,1-mib-to-10,ask,connect,latency,busy";
+    let result = run(&["versus", "--relay", &relay, "--columns", columns, "--rows", rows], &out);
+    let lines = lines(&result);
+    let has =
+        |row: &str, system: &str| lines.iter().any(|line| line[0] == row && line[1] == system);
+    for row in rows.split(',').map(|row| row.replace('-', " ").replace("mib", "MiB")) {
+        assert!(has(&row, "Gunmetal"), "{row}: {lines:?}");
+    }
+    assert!(has("latency", "FloorWake") && !has("busy", "FloorWake"));
+    std::fs::remove_dir_all(&out).unwrap();
+}

@@ -1,0 +1,186 @@
+//! What the program was asked to do: to serve, or one of the subcommands.
+//!
+//! Owns: the subcommands and their arguments. Must not know: how they are carried out. Settings are
+//! [`config`](crate::config)'s.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Command, CommandFactory, FromArgMatches};
+
+use crate::config::{self, Config, Flags, Loaded};
+
+/// Set for a process that takes over from the one that starts it.
+pub const SUCCESSOR: &str = "GUNMETAL_SUCCESSOR";
+
+/// Whether this process takes over from the one that started it.
+pub fn is_successor() -> bool {
+    std::env::var_os(SUCCESSOR).is_some()
+}
+
+/// How this process was started: the program as it was named, and its arguments.
+pub fn own_command() -> (PathBuf, Vec<OsString>) {
+    let mut args = std::env::args_os();
+    (args.next().unwrap_or_default().into(), args.collect())
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Order {
+    /// `gunmetal [PORT]`: run the relay.
+    Serve(Box<Loaded>),
+    /// `gunmetal check`: print the settings that would be in force. That they are valid is known.
+    Check(Box<Loaded>),
+    /// `gunmetal health [URL]`: ask a relay whether it is well.
+    Health(Health),
+}
+
+/// Arguments of `gunmetal health`.
+#[derive(Args, Debug)]
+pub struct Health {
+    /// Where to ask: http://HOST:PORT [default: the address that a relay with this environment listens on]
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+    /// Time for the whole answer
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = config::seconds(0.1..=60.0))]
+    pub timeout: Duration,
+}
+
+impl Health {
+    /// Where to ask.
+    pub fn url(&self) -> String {
+        self.url.clone().unwrap_or_default()
+    }
+}
+
+impl Order {
+    /// Reads the arguments and the environment of this process, and the configuration file; prints the fault and
+    /// exits when one is wrong.
+    ///
+    /// Raises the limit on open files first, because `connections_max` follows from it.
+    pub fn from_args() -> Order {
+        config::raise_open_files();
+        let env = |name: &str| std::env::var_os(name);
+        Order::parse_from(std::env::args_os(), env).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads the settings of this process again, as when it was started.
+    ///
+    /// # Errors
+    /// As [`Config::parse_from`].
+    pub fn read_settings() -> Result<Loaded, clap::Error> {
+        Config::load(std::env::args_os(), |name| std::env::var_os(name))
+    }
+
+    /// Reads `args` (the program's name first) and the environment that `env` looks up.
+    ///
+    /// # Errors
+    /// As [`Config::parse_from`].
+    pub fn parse_from<I, A>(
+        args: I,
+        env: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Order, clap::Error>
+    where
+        I: IntoIterator<Item = A>,
+        A: Into<OsString>,
+    {
+        let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let matches = command().try_get_matches_from(&args)?;
+        match matches.subcommand() {
+            Some(("check", _)) => {
+                // No flag may stand before a subcommand, so that it is the first argument.
+                args.remove(1);
+                Ok(Order::Check(Config::load(args, env)?.into()))
+            }
+            Some(("health", given)) => {
+                let mut health = Health::from_arg_matches(given)?;
+                if health.url.is_none() {
+                    health.url = Some(own_url(&Config::parse_from(["gunmetal"], env)?));
+                }
+                Ok(Order::Health(health))
+            }
+            _ => Ok(Order::Serve(Config::load(args, env)?.into())),
+        }
+    }
+}
+
+/// The command line with its subcommands.
+fn command() -> Command {
+    let check = Flags::command().name("check").after_help("");
+    let health = Health::augment_args(Command::new("health"));
+    Flags::command()
+        .args_conflicts_with_subcommands(true)
+        .subcommand(check.about("Check the settings, print what would be in force, and exit"))
+        .subcommand(health.about("Ask a running relay whether it is well; the exit code says so"))
+}
+
+/// How a relay of this configuration is reached from its own machine.
+fn own_url(config: &Config) -> String {
+    let mut address = config.listen[0];
+    if address.ip().is_unspecified() {
+        let loopback = match address.is_ipv4() {
+            true => std::net::Ipv4Addr::LOCALHOST.into(),
+            false => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(loopback);
+    }
+    format!("http://{address}/healthz")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(args: &[&str], env: &[(&str, &str)]) -> Result<Order, String> {
+        let lookup = |name: &str| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        let args = std::iter::once(&"gunmetal").chain(args);
+        Order::parse_from(args, lookup).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_subcommand_the_relay_runs() {
+        command().debug_assert();
+        let Order::Serve(loaded) = order(&["8080", "--gap", "5"], &[]).unwrap() else { panic!() };
+        assert_eq!(loaded.config.listen[0].port(), 8080);
+        assert!(matches!(order(&[], &[]), Ok(Order::Serve(_))));
+    }
+
+    #[test]
+    fn check_takes_the_flags_of_the_relay() {
+        let env = [("GUNMETAL_WRITERS", "3")];
+        let Ok(Order::Check(loaded)) = order(&["check", "8080", "--gap=5"], &env) else { panic!() };
+        let lines: Vec<_> = loaded.settings.iter().map(ToString::to_string).collect();
+        for line in [
+            "listen = \"0.0.0.0:8080\"  # argument",
+            "gap = 5  # argument",
+            "writers = 3  # environment variable GUNMETAL_WRITERS",
+            "log = \"info\"",
+        ] {
+            assert!(lines.iter().any(|found| found == line), "{line} is not in {lines:#?}");
+        }
+        assert!(order(&["check", "--gap=x"], &[]).unwrap_err().contains("--gap"));
+        assert!(order(&["--gap=5", "check"], &[]).is_err());
+    }
+
+    #[test]
+    fn health_asks_the_relay_of_this_environment() {
+        let url = |args: &[&str], env: &[(&str, &str)]| match order(args, env) {
+            Ok(Order::Health(health)) => health.url(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(url(&["health"], &[]), "http://127.0.0.1:8765/healthz");
+        assert_eq!(url(&["health"], &[("PORT", "9")]), "http://127.0.0.1:9/healthz");
+        let listen = ("GUNMETAL_LISTEN", "[::]:7");
+        assert_eq!(url(&["health"], &[listen]), "http://[::1]:7/healthz");
+        assert_eq!(url(&["health", "http://a:1"], &[listen]), "http://a:1");
+    }
+
+    #[test]
+    fn help_names_the_subcommands() {
+        let help = order(&["--help"], &[]).unwrap_err();
+        assert!(help.contains("check") && help.contains("health"), "{help}");
+    }
+}

@@ -1,0 +1,214 @@
+//! Who may come in: the checks between a connection's first byte and its upgrade.
+//!
+//! Owns: whom a connection comes from, who is refused and why, what refused ones are told and how
+//! they are logged. Must not know: sockets' use, the mesh, what peers say.
+//!
+//! In order: a PROXY header ([`proxy`]) or nothing; the address's limits ([`crowd`]), at once, or
+//! when a trusted proxy has named the client ([`forwarded`]); with the request its origin and token.
+//! All of it happens once per connection, so locks are fine here.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use self::crowd::{Crowd, Limits, Pass};
+use self::forwarded::Trusted;
+use crate::config;
+use crate::metrics::Counter;
+use crate::ws::upgrade::Request;
+
+pub mod allowance;
+pub mod bucket;
+pub mod crowd;
+pub mod forwarded;
+pub mod proxy;
+#[cfg(test)]
+mod tests;
+
+/// The query parameter that may carry the token, for clients that cannot set headers.
+const TOKEN_PARAMETER: &str = "token";
+
+/// Between two log lines about the same kind of refusal.
+const LOG_GAP: Duration = Duration::from_secs(10);
+
+/// Why a connection may not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// `--connections-max` are open.
+    Full,
+    /// Too many connections of all together in a short time; when to come again.
+    Pace(Duration),
+    /// The address has as many connections as it may.
+    AddressFull,
+    /// The address connects too often; when to come again.
+    AddressPace(Duration),
+    /// A page of this origin may not connect.
+    Origin,
+    /// The token is missing or wrong.
+    Token,
+    /// A trusted proxy sent no PROXY header.
+    NoProxyHeader,
+}
+
+impl Rejection {
+    /// Counts those refused so.
+    pub fn counter(self) -> Counter {
+        match self {
+            Rejection::Full => Counter::RejectedFull,
+            Rejection::Pace(_) => Counter::RejectedPace,
+            Rejection::AddressFull => Counter::RejectedAddressFull,
+            Rejection::AddressPace(_) => Counter::RejectedAddressPace,
+            Rejection::Origin => Counter::RejectedOrigin,
+            Rejection::Token => Counter::RejectedToken,
+            Rejection::NoProxyHeader => Counter::RejectedProxyHeader,
+        }
+    }
+
+    /// When the refused one may try again, if waiting helps.
+    pub fn retry_after(self) -> Option<Duration> {
+        match self {
+            Rejection::Pace(wait) | Rejection::AddressPace(wait) => Some(wait),
+            Rejection::Full | Rejection::AddressFull => Some(Duration::from_secs(5)),
+            Rejection::Origin | Rejection::Token | Rejection::NoProxyHeader => None,
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Rejection::Full => "this relay has as many connections as it may",
+            Rejection::Pace(_) => "too many connect to this relay at the same time",
+            Rejection::AddressFull => "your address has as many connections as it may",
+            Rejection::AddressPace(_) => "your address connects too often",
+            Rejection::Origin => "pages of this origin may not connect to this relay",
+            Rejection::Token => "this relay asks for a token, and it is missing or wrong",
+            Rejection::NoProxyHeader => "this proxy is to send a PROXY header first, and did not",
+        })
+    }
+}
+
+/// The gate all reactors share.
+#[derive(Debug)]
+pub struct Admission {
+    rules: config::Admission,
+    trusted: Trusted,
+    crowd: Option<Crowd>,
+}
+
+impl Admission {
+    /// A gate nobody has passed yet.
+    pub fn new(rules: &config::Admission, now: Instant) -> Self {
+        let limits = Limits::of(rules);
+        Admission {
+            trusted: Trusted::new(rules.trust.clone()),
+            crowd: (!limits.are_none()).then(|| Crowd::new(limits, now)),
+            rules: rules.clone(),
+        }
+    }
+
+    /// Whether a connection from `sender` begins with a PROXY header.
+    pub fn expects_proxy_header(&self, sender: SocketAddr) -> bool {
+        self.rules.proxy_protocol && self.trusted.holds(sender.ip())
+    }
+
+    /// Whether `sender` is a proxy that will name its client.
+    pub fn speaks_for_another(&self, sender: SocketAddr) -> bool {
+        self.trusted.holds(sender.ip())
+    }
+
+    /// The client of a request that came from `sender`.
+    pub fn client(&self, sender: SocketAddr, request: &Request) -> SocketAddr {
+        match &request.forwarded_for {
+            Some(list) => self.trusted.client(sender, list),
+            None => sender,
+        }
+    }
+
+    /// One more connection of `client`, counted until the pass is dropped. Proxies themselves have
+    /// no limits of an address.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub fn enter(&self, client: SocketAddr, now: Instant) -> Result<Option<Pass>, Rejection> {
+        let Some(crowd) = &self.crowd else { return Ok(None) };
+        match self.trusted.holds(client.ip()) {
+            true => crowd.enter_unnamed(now).map(|()| None),
+            false => crowd.enter(client.ip(), now).map(Some),
+        }
+    }
+
+    /// Whether the request for a WebSocket is one of those that may have it.
+    ///
+    /// # Errors
+    /// Its origin or its token says no.
+    pub fn check(&self, request: &Request) -> Result<(), Rejection> {
+        if let Some(origin) = &request.origin
+            && !self.rules.origins.is_empty()
+            && !self.rules.origins.iter().any(|allowed| allowed.matches(origin))
+        {
+            return Err(Rejection::Origin);
+        }
+        match &self.rules.token {
+            Some(token) if !tokens_in(request).any(|given| token.is(&given)) => {
+                Err(Rejection::Token)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the request offers as a token: its bearer credentials (RFC 6750 section 2.1), then its query.
+fn tokens_in(request: &Request) -> impl Iterator<Item = Vec<u8>> {
+    let bearer = request.authorization.as_deref().and_then(|credentials| {
+        let (scheme, token) = credentials.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().as_bytes().to_vec())
+    });
+    let parameters = request.query.as_deref().unwrap_or_default().split('&');
+    let named = parameters.filter_map(|parameter| parameter.split_once('='));
+    let named = named.filter(|(name, _)| *name == TOKEN_PARAMETER);
+    bearer.into_iter().chain(named.map(|(_, value)| percent_decoded(value)))
+}
+
+/// The bytes a URL's part stands for (RFC 3986 section 2.1); what is no escape is itself.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escape = after.first_chunk::<2>().filter(|_| byte == b'%');
+        let hex = escape.and_then(|digits| std::str::from_utf8(digits).ok());
+        match hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(escaped) => {
+                decoded.push(escaped);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
+/// The log lines of a thread about those it refused: the first of a kind at once, then few.
+#[derive(Debug, Default)]
+pub struct RefusalLog(Vec<(Counter, Instant, u64)>);
+
+impl RefusalLog {
+    /// Notes a refusal.
+    pub fn note(&mut self, rejection: Rejection, address: SocketAddr, now: Instant) {
+        let kind = rejection.counter();
+        let Some((_, last, more)) = self.0.iter_mut().find(|(known, ..)| *known == kind) else {
+            self.0.push((kind, now, 0));
+            return tracing::warn!(%address, "turned away: {rejection}");
+        };
+        *more += 1;
+        if now.duration_since(*last) >= LOG_GAP {
+            let count = std::mem::take(more);
+            let seconds = now.duration_since(*last).as_secs();
+            *last = now;
+            tracing::warn!(%address, "turned away, {count} in {seconds} s: {rejection}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A new process of the program takes over, and no connection is refused.
+//!
+//! Owns: starting the new process, what the two tell each other, and the sockets that go from one to the other. Must
+//! not know: how either serves.
+//!
+//! The two talk over a Unix socket pair, which is the new one's standard input:
+//!
+//! 1. The old process starts the program anew, with its own arguments, and sends its listening sockets and one end of
+//!    a private TCP connection.
+//! 2. The new one prepares a relay, takes that connection for a peer, and says `prepared`.
+//! 3. The old one takes its end for a link, and says `linked`: what is said by peers of either reaches those of both.
+//! 4. The new one accepts connections, and says `serving`.
+//! 5. The old one accepts no more, closes its peers with 1012, the link last, and ends.
+//!
+//! Both hold the same listening sockets, so that connections which wait in them are served by whoever is there. If
+//! anything fails before step 5 the old process goes on as if nothing had been.
+//!
+//! Which program runs is decided by how this process was started, never by a peer.
+
+use std::fs;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+
+use super::warn_of_address;
+use crate::cli;
+use crate::config::{Config, THREADS_MAX};
+use crate::net::relay::Relay;
+
+/// For each step of the new process; it must load itself in that time.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Sockets that are passed at most: a listener per reactor, and the private connection.
+const SOCKETS_MAX: usize = THREADS_MAX + 1;
+/// What the words below and the sockets are introduced with; a program of another version may not know them.
+const GREETING: u8 = 1;
+const PREPARED: u8 = b'p';
+const LINKED: u8 = b'l';
+const SERVING: u8 = b's';
+
+/// Starts a new process and returns when it serves.
+///
+/// # Errors
+/// It does not. It was ended, and nothing has changed.
+pub fn start_successor(relay: &Relay) -> io::Result<()> {
+    let (mut control, theirs) = UnixStream::pair()?;
+    control.set_read_timeout(Some(STEP_TIMEOUT))?;
+    control.set_write_timeout(Some(STEP_TIMEOUT))?;
+    let mut child = spawn(theirs)?;
+    tracing::info!("upgrade: process {} is to take over", child.id());
+    let served = hand_over(relay, &mut control);
+    if served.is_err() {
+        end(&mut child);
+    }
+    served
+}
+
+/// Takes over from the process that started this one.
+///
+/// # Errors
+/// The other process is not there or does not do its part, or the relay cannot start.
+pub fn take_over(config: &Config) -> io::Result<Relay> {
+    let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    control.set_read_timeout(Some(STEP_TIMEOUT))?;
+    control.set_write_timeout(Some(STEP_TIMEOUT))?;
+    let mut sockets = receive(&control)?;
+    let link = TcpStream::from(sockets.pop().ok_or_else(|| broken("no sockets came"))?);
+    link.set_nonblocking(true)?;
+    let listeners: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
+    let first = listeners.first().ok_or_else(|| broken("no listening sockets came"))?;
+    warn_of_address(first.local_addr()?, config);
+    let relay = Relay::prepare(config.clone(), listeners)?;
+    if !relay.join_predecessor(link, STEP_TIMEOUT) {
+        return Err(broken("the relay does not turn"));
+    }
+    control.write_all(&[PREPARED])?;
+    expect(&mut control, LINKED)?;
+    relay.serve()?;
+    control.write_all(&[SERVING])?;
+    Ok(relay)
+}
+
+fn hand_over(relay: &Relay, control: &mut UnixStream) -> io::Result<()> {
+    let (ours, theirs) = private_connection()?;
+    let listeners = relay.listeners()?;
+    let sockets = listeners.iter().map(AsFd::as_fd).chain([theirs.as_fd()]);
+    send(control, &sockets.collect::<Vec<_>>())?;
+    drop(theirs);
+    expect(control, PREPARED)?;
+    let successor = relay.link_successor(ours)?;
+    let served = control.write_all(&[LINKED]).and_then(|()| expect(control, SERVING));
+    if served.is_err() {
+        relay.forget_successor(&successor);
+    }
+    served
+}
+
+/// Runs the program as this process was run. A path that was named is used again, so that what it leads to now is what
+/// runs; a program that was found in `PATH` is run from where it was found.
+fn spawn(stdin: UnixStream) -> io::Result<Child> {
+    let (name, args) = cli::own_command();
+    let program = match name.components().count() > 1 {
+        true => name.clone(),
+        false => fs::read_link("/proc/self/exe")?,
+    };
+    let mut command = Command::new(&program);
+    command.args(args).stdin(Stdio::from(OwnedFd::from(stdin))).env(cli::SUCCESSOR, "1");
+    // These were for this process alone.
+    for name in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+        command.env_remove(name);
+    }
+    command.spawn().map_err(|error| {
+        io::Error::new(error.kind(), format!("{} cannot be started: {error}", program.display()))
+    })
+}
+
+fn end(child: &mut Child) {
+    // It may have ended by itself.
+    let _ended = child.kill();
+    let _status = child.wait();
+}
+
+/// Two ends of a TCP connection, which nobody else can have come in between.
+fn private_connection() -> io::Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let ours = TcpStream::connect(listener.local_addr()?)?;
+    loop {
+        let (theirs, address) = listener.accept()?;
+        if address == ours.local_addr()? {
+            return Ok((ours, theirs));
+        }
+    }
+}
+
+/// Sends the greeting with these sockets.
+fn send(control: &UnixStream, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(sockets)) {
+        return Err(broken("there are too many listening sockets"));
+    }
+    let greeting = [GREETING];
+    rustix::net::sendmsg(control, &[IoSlice::new(&greeting)], &mut ancillary, SendFlags::empty())?;
+    Ok(())
+}
+
+/// Receives the greeting and the sockets that come with it.
+fn receive(control: &UnixStream) -> io::Result<Vec<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut greeting = [0];
+    let mut into = [IoSliceMut::new(&mut greeting)];
+    let received =
+        rustix::net::recvmsg(control, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes == 0 || greeting != [GREETING] {
+        return Err(broken("the other process is of a version that this one does not know"));
+    }
+    let mut sockets = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(passed) = message {
+            sockets.extend(passed);
+        }
+    }
+    Ok(sockets)
+}
+
+fn expect(control: &mut UnixStream, word: u8) -> io::Result<()> {
+    let mut said = [0];
+    match control.read_exact(&mut said) {
+        Ok(()) if said == [word] => Ok(()),
+        Ok(()) => Err(broken("the other process says something else than expected")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(broken("the other process has ended; its log says why"))
+        }
+        Err(error) => Err(broken(&format!("the other process does not answer: {error}"))),
+    }
+}
+
+fn broken(text: &str) -> io::Error {
+    io::Error::other(format!("upgrade: {text}"))
+}

@@ -1,0 +1,93 @@
+//! Subcommands.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use crate::support::node::Scratch;
+use crate::support::relay::{Kind, Port, Setup};
+
+fn gunmetal(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gunmetal"));
+    command.args(args).env_remove("PORT").env_remove("PEERS").envs(env.iter().copied());
+    command.output().expect("run gunmetal")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[test]
+fn check_prints_a_file_that_means_the_same() {
+    let scratch = Scratch::new();
+    let file = |name: &str| scratch.0.join(name).to_str().expect("UTF-8").to_owned();
+    let (first, second) = (file("first.toml"), file("second.toml"));
+    fs::write(&first, "gap = 7\nbacklog-bytes-max = '8M'\npeers = ['ws://127.0.0.1:1/gun']\n")
+        .unwrap();
+    let printed = gunmetal(&["check", "--config", &first, "--writers=2"], &[("GUNMETAL_GAP", "9")]);
+    assert!(printed.status.success(), "{printed:?}");
+    let printed = text(&printed.stdout);
+    assert!(printed.contains("gap = 9  # environment variable GUNMETAL_GAP\n"), "{printed}");
+    let origin = format!("backlog-bytes-max = \"8M\"  # {first}, line 2\n");
+    assert!(printed.contains(&origin), "{printed}");
+    assert!(printed.contains("writers = 2  # argument\n"), "{printed}");
+
+    fs::write(&second, &printed).unwrap();
+    let again = gunmetal(&["check"], &[("GUNMETAL_CONFIG", &second)]);
+    assert!(again.status.success(), "{again:?}");
+    let settings = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| line.split("  #").next().unwrap().to_owned());
+        lines.collect()
+    };
+    assert_eq!(settings(&text(&again.stdout)), settings(&printed));
+}
+
+#[test]
+fn check_refuses_what_the_relay_would_refuse() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("wrong.toml");
+    let file = path.to_str().expect("UTF-8");
+    for (text_of_file, fault) in [
+        (
+            "gap = 1\nbacklog-byte-max = 3\n",
+            "line 2: unknown key backlog-byte-max; did you mean backlog-bytes-max?",
+        ),
+        ("\ngap = 5000\n", "line 2: invalid value '5000' for '--gap <MS>'"),
+        ("gap = ", "line 1: "),
+        ("log = 'what=ever=this'", "line 1: "),
+    ] {
+        fs::write(&path, text_of_file).unwrap();
+        for args in [&["check", "--config", file][..], &["--config", file]] {
+            let refused = gunmetal(args, &[]);
+            assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+            let said = text(&refused.stderr);
+            assert!(said.contains(fault) && said.contains(file), "{text_of_file:?}: {said}");
+        }
+    }
+    let refused = gunmetal(&["check", "--config", "/nowhere/at.all"], &[]);
+    assert!(text(&refused.stderr).contains("/nowhere/at.all cannot be read"), "{refused:?}");
+}
+
+#[test]
+fn health_tells_a_relay_that_serves_from_one_that_does_not() {
+    let port = Port::reserve();
+    let listen = format!("127.0.0.1:{}", port.number);
+    let env = [("GUNMETAL_LISTEN", listen.as_str())];
+    let down = gunmetal(&["health"], &env);
+    assert_eq!(down.status.code(), Some(1), "{down:?}");
+    assert!(text(&down.stderr).contains("is not well"), "{down:?}");
+
+    let mut relay = Setup::new(Kind::Gunmetal).port(&port).start();
+    assert!(gunmetal(&["health"], &env).status.success());
+    assert!(gunmetal(&["health", &format!("http://{listen}")], &[]).status.success());
+    let other = gunmetal(&["health", &format!("http://{listen}/nothing")], &[]);
+    assert_eq!(other.status.code(), Some(1), "another path is 404: {other:?}");
+    relay.process.kill();
+}
+
+#[test]
+fn health_ends_though_nobody_answers() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let waited = gunmetal(&["health", "--timeout=0.2", &url], &[]);
+    assert_eq!(waited.status.code(), Some(1), "{waited:?}");
+}

@@ -1,0 +1,186 @@
+//! Proxies in front of the relay: nginx, HAProxy and Caddy as `deploy/` says to configure them.
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use support::gun::Gun;
+use support::http;
+use support::node::{self, Scratch};
+use support::process::Process;
+use support::relay::{Kind, Port, Relay};
+use support::wait::{self, SOON};
+
+/// Where the snippets say the relay listens.
+const RELAY: &str = "127.0.0.1:8765";
+/// An address that only the client of a proxy has.
+const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 77);
+
+/// A proxy that runs, and the relay behind it.
+struct Proxied {
+    relay: Relay,
+    port: Port,
+    _proxy: Process,
+    _scratch: Scratch,
+}
+
+/// How a proxy is run: its package's program, the file it is configured by, and what that needs around it.
+struct Proxy {
+    program: &'static str,
+    snippet: &'static str,
+    /// The line that says where it listens, and where the port goes.
+    listens: [&'static str; 2],
+    around: fn(&str) -> String,
+    arguments: &'static [&'static str],
+    relay_flags: &'static [&'static str],
+}
+
+const NGINX: Proxy = Proxy {
+    program: "nginx",
+    snippet: "nginx.conf",
+    listens: ["listen 80;", "listen 127.0.0.1:PORT;"],
+    around: |snippet| {
+        format!(
+            "daemon off;\nmaster_process off;\npid pid;\nevents {{}}\nhttp {{\naccess_log off;\n{snippet}\n}}\n"
+        )
+    },
+    arguments: &["-e", "stderr", "-p", ".", "-c", "proxy.conf"],
+    relay_flags: &["--trust=127.0.0.1"],
+};
+
+const HAPROXY: Proxy = Proxy {
+    program: "haproxy",
+    snippet: "haproxy.cfg",
+    listens: ["bind :80 ", "bind 127.0.0.1:PORT "],
+    around: |snippet| format!("global\n    maxconn 1000\n{snippet}"),
+    arguments: &["-db", "-f", "proxy.conf"],
+    relay_flags: &["--trust=127.0.0.1", "--proxy-protocol"],
+};
+
+const CADDY: Proxy = Proxy {
+    program: "caddy",
+    snippet: "Caddyfile",
+    listens: ["relay.example {", "http://:PORT {\n\tbind 127.0.0.1"],
+    // Without its own admin port, and without names that only a public relay has.
+    around: |snippet| format!("{{\n\tadmin off\n\tauto_https off\n}}\n{snippet}"),
+    arguments: &["run", "--config", "proxy.conf", "--adapter", "caddyfile"],
+    relay_flags: &["--trust=127.0.0.1"],
+};
+
+impl Proxy {
+    /// Starts it, and a relay behind it. `None` where there is nothing to test with.
+    fn start(&self) -> Option<Proxied> {
+        if !Kind::under_test().is_gunmetal() {
+            return None;
+        }
+        let Some(program) = find(self.program) else {
+            node::missing(self.program);
+            return None;
+        };
+        let relay = Relay::start(&[self.relay_flags, &["--log", "debug"]].concat());
+        let (port, scratch) = (Port::reserve(), Scratch::new());
+        fs::write(scratch.0.join("proxy.conf"), self.configured(port.number, relay.port))
+            .expect("write the configuration");
+        let mut command = Command::new(program);
+        command.args(self.arguments).current_dir(&scratch.0);
+        command.env("XDG_DATA_HOME", &scratch.0).env("XDG_CONFIG_HOME", &scratch.0);
+        let mut proxy = Process::spawn(self.program, &mut command);
+        wait::until("the proxy to listen", || {
+            assert!(!proxy.ended(), "{} ended: {}", self.program, proxy.log());
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port.number)).ok()
+        });
+        Some(Proxied { relay, port, _proxy: proxy, _scratch: scratch })
+    }
+
+    /// The snippet as it is shipped, but for the ports.
+    fn configured(&self, port: u16, relay: u16) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(self.snippet);
+        let mut text = fs::read_to_string(path).expect("the snippet");
+        let [listens, with_port] = self.listens;
+        let with_port = with_port.replace("PORT", &port.to_string());
+        for (shipped, here) in [(listens, with_port), (RELAY, format!("127.0.0.1:{relay}"))] {
+            assert!(text.contains(shipped), "{} says {shipped}", self.snippet);
+            text = text.replace(shipped, &here);
+        }
+        (self.around)(&text)
+    }
+}
+
+impl Proxied {
+    /// Real Gun clients talk through the proxy, and the relay knows who its clients are.
+    fn serves_gun_and_names_clients(mut self) {
+        let url = self.port.url();
+        let (mut alice, mut bob) = (Gun::browser(&url), Gun::browser(&url));
+        alice.connected();
+        bob.connected();
+        let heard = bob.on(&["mark"]);
+        alice.put(&["mark"], json!({"name": "Mark"}));
+        heard.expect(json!({"name": "Mark"}));
+
+        drop(self.upgraded_from(CLIENT));
+        self.relay.process.logged("a client by its own address", |line| {
+            (line.contains("closed: ") && line.contains(&CLIENT.to_string())).then_some(())
+        });
+        let page = http::get(self.connect_from(CLIENT), "/healthz");
+        assert_eq!((page.status, page.body.as_str()), (200, "ok\n"));
+    }
+
+    fn connect_from(&self, address: Ipv4Addr) -> TcpStream {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).expect("socket");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("bind an address");
+        let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number));
+        socket.connect(&proxy.into()).expect("connect to the proxy");
+        socket.into()
+    }
+
+    fn upgraded_from(&self, address: Ipv4Addr) -> TcpStream {
+        let mut stream = self.connect_from(address);
+        let request = "GET /gun HTTP/1.1\r\nHost: relay.example\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+            Sec-WebSocket-Version: 13\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("ask for a WebSocket");
+        stream.set_read_timeout(Some(SOON)).expect("a read timeout");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).expect("a status line");
+        assert_eq!(&status, b"HTTP/1.1 101");
+        stream
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Daemons are not on everybody's path.
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/bin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+fn test(proxy: &Proxy) {
+    if node::ensure().is_none() {
+        return;
+    }
+    if let Some(proxied) = proxy.start() {
+        proxied.serves_gun_and_names_clients();
+    }
+}
+
+#[test]
+fn behind_nginx() {
+    test(&NGINX);
+}
+
+#[test]
+fn behind_haproxy() {
+    test(&HAPROXY);
+}
+
+#[test]
+fn behind_caddy() {
+    test(&CADDY);
+}
