@@ -21,6 +21,7 @@
 //! | [`config`] | settings: flags, environment, file | everything else |
 //! | [`cli`] | what the program was asked to do | how it is done |
 //! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
+//! | [`logs`], [`readiness`], [`health`] | log lines; whether new peers should come; asking a relay from outside | each other |
 //! | [`metrics`] | what is counted | who counts |
 //! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
 //! | [`http_thread`] | HTTP apart from the data path: hyper on a thread of its own | what it serves |

@@ -45,6 +45,11 @@ impl Readiness {
         };
     }
 
+    /// This reason is in force.
+    pub fn holds(&self, reason: Reason) -> bool {
+        self.0.load(Ordering::Relaxed) & reason.bit() != 0
+    }
+
     /// The reasons in force; none: ready.
     pub fn reasons(&self) -> impl Iterator<Item = Reason> {
         let bits = self.0.load(Ordering::Relaxed);
@@ -67,5 +72,6 @@ mod tests {
         readiness.set(Reason::Memory, false);
         readiness.set(Reason::Memory, false);
         assert_eq!(reasons(), [Reason::Draining]);
+        assert!(readiness.holds(Reason::Draining) && !readiness.holds(Reason::Memory));
     }
 }

@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
@@ -28,6 +29,9 @@ use watch::Watch;
 pub mod notify;
 pub mod upgrade;
 pub mod watch;
+
+/// Beyond its drain, what a process asks the service manager for to end in.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// What the main thread waits for.
 #[derive(Debug)]
@@ -159,8 +163,8 @@ impl Service {
     /// Says that it is not ready, serves a while longer, and closes all peers.
     fn stop(self) {
         self.relay.readiness().set(Reason::Draining, true);
-        notify::stopping();
         let delay = self.loaded.config.drain_delay;
+        notify::stopping(delay + self.loaded.config.drain_time + STOP_MARGIN);
         if !delay.is_zero() {
             tracing::info!("stopping: not ready any more, serving for another {delay:?}");
             if self.is_told_again_within(delay) {
@@ -178,8 +182,8 @@ impl Service {
         tracing::info!("stopped");
     }
 
-    fn is_told_again_within(&self, delay: std::time::Duration) -> bool {
-        let deadline = std::time::Instant::now() + delay;
+    fn is_told_again_within(&self, delay: Duration) -> bool {
+        let deadline = Instant::now() + delay;
         loop {
             match self.events.recv_deadline(deadline) {
                 Ok(Event::Signal(SIGINT | SIGTERM)) => return true,

@@ -1,7 +1,7 @@
 //! `/metrics`: all figures in Prometheus's text format.
 //!
 //! A counter becomes a series by its name: `dropped_echo` is
-//! `gunmetal_messages_dropped_total{reason="echo"}`, and so for each group in [`GROUPS`]; any other is
+//! `gunmetal_messages_dropped_total{reason="echo"}`, and so for each group in `GROUPS`; any other is
 //! a series of its own. So whatever is counted is shown.
 //!
 //! Owns: names and labels of series. Must not know: who asks.

@@ -173,14 +173,27 @@ mod tests {
 
     #[test]
     fn a_reload_takes_over_what_can_be_changed_and_lists_the_rest() {
-        let mut now = load(&["--gap=1", "--writers=2"]);
-        let changes = now.reload(&load(&["--gap=5", "--writers=3", "--stall-timeout=1"]));
+        let mut now = load(&["--connections-max=9", "--gap=1", "--writers=2"]);
+        let changes = now.reload(&load(&[
+            "--connections-max=9",
+            "--gap=5",
+            "--writers=3",
+            "--stall-timeout=1",
+        ]));
         let texts: Vec<_> = changes.iter().map(|it| (it.text.as_str(), it.is_reloadable)).collect();
         let expected =
             [("writers: 2 -> 3", false), ("gap: 1 -> 5", true), ("stall-timeout: 10 -> 1", true)];
         assert_eq!(texts, expected);
-        assert_eq!(now.config, load(&["--gap=5", "--writers=2", "--stall-timeout=1"]).config);
-        let again = now.reload(&load(&["--gap=5", "--writers=3", "--stall-timeout=1"]));
+        assert_eq!(
+            now.config,
+            load(&["--connections-max=9", "--gap=5", "--writers=2", "--stall-timeout=1"]).config
+        );
+        let again = now.reload(&load(&[
+            "--connections-max=9",
+            "--gap=5",
+            "--writers=3",
+            "--stall-timeout=1",
+        ]));
         assert_eq!(again.len(), 1, "what needs a new process is told again");
     }
 

@@ -15,8 +15,9 @@ use crate::metrics::{Counter, Counters};
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// See the module's head.
+#[derive(Default)]
 pub struct Acceptor {
-    /// None before the relay serves and when it stops.
+    /// Empty before the relay serves and when it stops.
     listeners: Vec<TcpListener>,
     /// The one to be asked next.
     at: usize,
@@ -25,11 +26,6 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts nothing yet.
-    pub fn new() -> Self {
-        Acceptor { listeners: Vec::new(), at: 0, due: None }
-    }
-
     /// Accepts from `listener` as well, which `registry` is to watch under `token`.
     ///
     /// # Errors

@@ -172,7 +172,7 @@ impl Reactor {
             config: parts.shared.config.clone(),
             shared: parts.shared,
             poll: parts.poll,
-            acceptor: Acceptor::new(),
+            acceptor: Acceptor::default(),
             commands: parts.commands,
             router: parts.router,
             outbox: parts.outbox,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::net::relay::Relay;
+use crate::readiness::Reason;
 
 /// The process serves, at first, after a reload, or instead of the one before it.
 pub fn ready(address: SocketAddr) {
@@ -28,13 +29,15 @@ pub fn reloading() {
     }
 }
 
-/// The process is about to end, and nothing follows it.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("closing all peers")]);
+/// The process is about to end, and nothing follows it. It asks for `time`, however soon it is expected to end.
+pub fn stopping(time: Duration) {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    let status = NotifyState::Status("closing all peers");
+    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros), status]);
 }
 
 /// Gives a sign of life twice in each interval the service manager asks for, for as long as every thread of the data
-/// path answers.
+/// path answers. Ends when the process drains, because threads may end then.
 pub fn start_watchdog(relay: Arc<Relay>) {
     let Some(interval) = sd_notify::watchdog_enabled().map(|interval| interval / 2) else {
         return;
@@ -43,10 +46,11 @@ pub fn start_watchdog(relay: Arc<Relay>) {
 }
 
 fn watch(relay: &Relay, interval: Duration) {
-    loop {
+    let drains = || relay.readiness().holds(Reason::Draining);
+    while !drains() {
         if relay.is_alive(interval) {
             tell(&[NotifyState::Watchdog]);
-        } else {
+        } else if !drains() {
             tracing::error!(
                 "a thread of the relay does not answer; the watchdog is not told to wait"
             );

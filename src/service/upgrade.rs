@@ -158,8 +158,15 @@ fn receive(control: &UnixStream) -> io::Result<Vec<OwnedFd>> {
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut greeting = [0];
     let mut into = [IoSliceMut::new(&mut greeting)];
-    let received =
-        rustix::net::recvmsg(control, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let received = rustix::net::recvmsg(
+        control,
+        &mut into,
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .map_err(|error| {
+        broken(&format!("no process hands over here ({error}); do not set {}", cli::SUCCESSOR))
+    })?;
     if received.bytes == 0 || greeting != [GREETING] {
         return Err(broken("the other process is of a version that this one does not know"));
     }

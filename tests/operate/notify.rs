@@ -61,7 +61,8 @@ fn the_service_manager_is_told_what_the_relay_does() {
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
     manager.told("READY=1");
     relay.signal("TERM");
-    manager.told("STOPPING=1");
+    let stopping = manager.told("STOPPING=1");
+    assert!(stopping.contains("EXTEND_TIMEOUT_USEC=13000000"), "{stopping}");
     assert_eq!(relay.exit_within(Duration::from_secs(20)).code(), Some(0));
 }
 

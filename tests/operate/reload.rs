@@ -50,3 +50,14 @@ fn a_reload_of_a_wrong_file_changes_nothing() {
     assert!(Peer::try_connect(&url).is_none(), "one is still the most");
     assert_eq!(peer.fence().len(), 0);
 }
+
+#[test]
+fn log_lines_can_be_json() {
+    let (mut relay, _) = start(&["--log-format=json"], &[]);
+    relay.signal("HUP");
+    logged(&mut relay, "reload: done", 1);
+    for line in relay.log().lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect("a JSON object per line");
+        assert!(object["level"].is_string() && object["message"].is_string(), "{line}");
+    }
+}

@@ -152,8 +152,8 @@ fn a_new_process_that_does_not_serve_leaves_the_old_one_as_it_was() {
     relay.signal("USR2");
     logged(&mut relay, "a new process serves; this one closes its peers", 1);
     let pids = relay.log();
-    let pids = pids.lines().filter_map(|line| line.split_once("upgrade: process "));
-    let last = pids.last().and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    let mut pids = pids.lines().filter_map(|line| line.split_once("upgrade: process "));
+    let last = pids.next_back().and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
     let _successor = Successor(last.expect("a successor"));
     assert_eq!(a.close_code(), Some(1012));
     assert_eq!(b.close_code(), Some(1012));

@@ -115,12 +115,12 @@ fn inbound_peers_get_a_heartbeat_and_links_do_not() {
     rig.turn(vec![Outbound::Expect(peer(1))]);
     rig.open(peer(1));
     rig.open(peer(2));
-    let before = rig.metrics.get(Counter::FramesOut);
+    let before = rig.metrics.get(Counter::HeartbeatsOut);
     (0..100).for_each(|_| rig.pass(1));
-    assert_eq!(rig.metrics.get(Counter::FramesOut) - before, 5);
+    assert_eq!(rig.metrics.get(Counter::HeartbeatsOut) - before, 5);
     rig.turn(vec![Outbound::Close(peer(2))]);
     (0..100).for_each(|_| rig.pass(1));
-    assert_eq!(rig.metrics.get(Counter::FramesOut) - before, 5);
+    assert_eq!(rig.metrics.get(Counter::HeartbeatsOut) - before, 5);
     assert_eq!(rig.writer.timers.next_due(), None, "nothing is left of it");
 }
 
