@@ -1,7 +1,7 @@
 //! What the program was asked to do: to serve, or one of the subcommands.
 //!
 //! Owns: the subcommands and their arguments. Must not know: how they are carried out. Settings are
-//! [`config`](crate::config)'s.
+//! [`config`]'s.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -18,6 +18,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::tls::identity::PairFiles;
+pub use admin::Admin;
 pub use admission::{Admission, Origin, Token};
 use admission::{AdmissionFlags, Profile};
 use file::File;
@@ -25,6 +26,7 @@ use peer_url::Peers;
 pub use peer_url::{PEERS_MAX, PeerUrl};
 pub use settings::{Change, Loaded, RELOADABLE, Setting};
 
+mod admin;
 mod admission;
 mod file;
 mod memory;
@@ -114,6 +116,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Over how long a stopping relay closes its peers.
     pub drain_time: Duration,
+    /// Where the operator looks.
+    pub admin: Admin,
     /// Who may come in, and how much each may say.
     pub admission: Admission,
     /// The filter of log lines.
@@ -379,6 +383,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SECONDS", help_heading = "Times", default_value = "3", value_parser = seconds(0.0..=3600.0))]
     drain_time: Duration,
 
+    /// Address and port of metrics, health and the live page, or off [default: 127.0.0.1:9765]
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Operation")]
+    admin: Option<Admin>,
+
     /// What to log: error, warn, info, debug, or a filter such as warn,gunmetal::net::dial=debug
     #[arg(long, value_name = "FILTER", help_heading = "Log", default_value = "info", value_parser = log_filter)]
     log: String,
@@ -436,6 +444,7 @@ impl Flags {
             stall_timeout: self.stall_timeout,
             drain_delay: self.drain_delay,
             drain_time: self.drain_time,
+            admin: self.admin.unwrap_or_default(),
             admission: self.admission.resolve()?,
             log: self.log,
             log_format: self.log_format,

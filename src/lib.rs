@@ -24,6 +24,8 @@
 //! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
 //! | [`logs`], [`readiness`], [`health`] | log lines; whether new peers should come; asking a relay from outside | each other |
 //! | [`metrics`] | what is counted | who counts |
+//! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
+//! | [`http_thread`] | HTTP apart from the data path: hyper on a thread of its own | what it serves |
 //!
 //! `ws` and `dam` are sans-I/O: bytes go in, decisions come out. That is what makes tests,
 //! simulation and fuzzing cheap. They know neither each other nor `net`.
@@ -110,10 +112,12 @@
 //! per writer.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod dam;
 pub mod health;
+pub mod http_thread;
 pub mod logs;
 pub mod metrics;
 pub mod net;

@@ -1,16 +1,45 @@
 //! What the relay counts.
 //!
 //! Each thread adds to counters of its own, without a locked instruction; readers sum them up.
+//! [`loops`]: what an event loop tells about itself. [`batches`]: how large the writers' batches are
+//! and how long messages take.
 //! Owns: the list of counters and their meaning. Must not know who counts or who asks.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use batches::{Batches, Delays};
+use loops::Loop;
+
+pub mod batches;
+pub mod loops;
+
+/// A number that one thread changes and any thread may read.
+#[derive(Debug, Default)]
+pub struct Tally(AtomicU64);
+
+impl Tally {
+    /// Adds `n`. Only the thread that owns the number may.
+    pub fn add(&self, n: u64) {
+        self.set(self.get() + n);
+    }
+
+    /// Likewise.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 macro_rules! counters {
-    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
         /// Something that is counted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Counter { $($(#[$doc])+ $variant,)+ }
+        pub enum Counter { $($(#[doc = $doc])+ $variant,)+ }
 
         impl Counter {
             /// Every counter.
@@ -19,6 +48,11 @@ macro_rules! counters {
             /// Its name in reports.
             pub fn name(self) -> &'static str {
                 match self { $(Counter::$variant => $name,)+ }
+            }
+
+            /// What it counts, in a sentence.
+            pub fn help(self) -> &'static str {
+                match self { $(Counter::$variant => concat!($($doc,)+).trim_ascii(),)+ }
             }
         }
     };
@@ -56,7 +90,7 @@ counters! {
     /// Plain HTTP requests answered.
     HttpAnswered = "http_answered",
     /// Connections that did not finish their request in time.
-    HandshakeTimeouts = "handshake_timeouts",
+    HandshakeTimeouts = "closed_handshake",
     /// TLS handshakes that were finished.
     TlsHandshakes = "tls_handshakes",
     /// TLS handshakes that failed: garbage, no common version, or a peer that left half-way.
@@ -77,6 +111,12 @@ counters! {
     FramesIn = "frames_in",
     /// Binary frames read and ignored.
     BinaryIn = "binary_in",
+    /// Pings read and answered.
+    PingsIn = "pings_in",
+    /// Pongs read.
+    PongsIn = "pongs_in",
+    /// Close frames read.
+    ClosesIn = "closes_in",
     /// Messages heard, dropped ones included.
     MessagesIn = "messages_in",
     /// Messages passed on to everybody else.
@@ -117,8 +157,14 @@ counters! {
     QueueWaits = "queue_waits",
     /// Message copies handed to peers' queues.
     CopiesOut = "copies_out",
-    /// Frames handed to peers' queues: batches, pings, pongs and heartbeats.
+    /// Frames of messages handed to peers' queues.
     FramesOut = "frames_out",
+    /// Heartbeats (empty batches) handed to peers' queues.
+    HeartbeatsOut = "heartbeats_out",
+    /// Pings handed to peers' queues.
+    PingsOut = "pings_out",
+    /// Pongs handed to peers' queues.
+    PongsOut = "pongs_out",
     /// Bytes written to sockets; under TLS of plaintext.
     BytesOut = "bytes_out",
     /// Write calls made.
@@ -133,44 +179,97 @@ counters! {
     ClosedMemory = "closed_memory",
     /// Peers closed because they broke the WebSocket protocol.
     ClosedProtocol = "closed_protocol",
+    /// Connections that the other end ended.
+    ClosedByPeer = "closed_peer",
+    /// Connections that ended with the answer to a plain HTTP request.
+    ClosedHttp = "closed_http",
+    /// Links that led to this relay itself.
+    ClosedItself = "closed_itself",
+    /// Connections closed because the relay stops.
+    ClosedStopping = "closed_stopping",
+    /// Connections the operating system failed.
+    ClosedBroken = "closed_broken",
     /// Frames given up because a link was down for too long, or too much was said meanwhile.
     DroppedLinkDown = "dropped_link_down",
 }
 
 /// One thread's counters.
 #[derive(Debug)]
-pub struct Counters([AtomicU64; Counter::ALL.len()]);
+pub struct Counters([Tally; Counter::ALL.len()]);
 
 impl Counters {
     /// Counts `n` more. Only the thread that owns the counters may.
     pub fn add(&self, counter: Counter, n: u64) {
-        let cell = &self.0[counter as usize];
-        cell.store(cell.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+        self.0[counter as usize].add(n);
     }
 
     /// Counts one more.
     pub fn count(&self, counter: Counter) {
         self.add(counter, 1);
     }
+
+    /// How often this thread counted it.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].get()
+    }
 }
 
-/// The counters of all threads.
+/// The figures of all threads.
 #[derive(Debug, Default)]
 pub struct Metrics {
     threads: Mutex<Vec<Arc<Counters>>>,
+    loops: Mutex<Vec<Arc<Loop>>>,
+    batches: Mutex<Vec<Arc<Batches>>>,
+    delays: Mutex<Delays>,
 }
 
 impl Metrics {
     /// Counters for one more thread.
     pub fn for_thread(&self) -> Arc<Counters> {
-        let counters = Arc::new(Counters(std::array::from_fn(|_| AtomicU64::new(0))));
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(counters.clone());
+        let counters = Arc::new(Counters(std::array::from_fn(|_| Tally::default())));
+        lock(&self.threads).push(counters.clone());
         counters
+    }
+
+    /// The figures of one more event loop, on the thread of this name.
+    pub fn for_loop(&self, name: String) -> Arc<Loop> {
+        let figures = Arc::new(Loop::new(name));
+        lock(&self.loops).push(figures.clone());
+        figures
+    }
+
+    /// The figures of one more writer's batches.
+    pub fn for_batches(&self) -> Arc<Batches> {
+        let batches = Arc::new(Batches::default());
+        lock(&self.batches).push(batches.clone());
+        batches
     }
 
     /// The sum over all threads.
     pub fn get(&self, counter: Counter) -> u64 {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.iter().map(|cells| cells.0[counter as usize].load(Ordering::Relaxed)).sum()
+        lock(&self.threads).iter().map(|counters| counters.get(counter)).sum()
     }
+
+    /// The event loops.
+    pub fn loops(&self) -> Vec<Arc<Loop>> {
+        lock(&self.loops).clone()
+    }
+
+    /// The batches of each writer.
+    pub fn batches(&self) -> Vec<Arc<Batches>> {
+        lock(&self.batches).clone()
+    }
+
+    /// Shows how long messages took, all writers together, brought up to date.
+    pub fn with_delays<R>(&self, look: impl FnOnce(&Delays) -> R) -> R {
+        let mut delays = lock(&self.delays);
+        for batches in &*lock(&self.batches) {
+            delays.collect(batches);
+        }
+        look(&delays)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

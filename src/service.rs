@@ -23,10 +23,12 @@ use crate::cli::{self, Order};
 use crate::config::{Config, Loaded};
 use crate::logs::Logs;
 use crate::net::relay::{self, Relay};
-use crate::readiness::Readiness;
+use crate::readiness::Reason;
+use watch::Watch;
 
 pub mod notify;
 pub mod upgrade;
+pub mod watch;
 
 /// Beyond its drain, what a process asks the service manager for to end in.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
@@ -47,7 +49,7 @@ struct Service {
     loaded: Loaded,
     logs: Logs,
     relay: Arc<Relay>,
-    readiness: Readiness,
+    admin: Watch,
     sender: Sender<Event>,
     events: Receiver<Event>,
     is_upgrading: bool,
@@ -81,11 +83,11 @@ impl Service {
         for line in config.start_lines(relay.addresses()) {
             tracing::info!("{line}");
         }
-        let (relay, readiness) = (Arc::new(relay), Readiness::default());
-        readiness.set(true);
+        let admin = Watch::start(config.admin, relay.view())?;
+        let relay = Arc::new(relay);
         notify::ready(relay.address());
-        notify::start_watchdog(relay.clone(), readiness.clone());
-        Ok(Service { loaded, logs, relay, readiness, sender, events, is_upgrading: false })
+        notify::start_watchdog(relay.clone());
+        Ok(Service { loaded, logs, relay, admin, sender, events, is_upgrading: false })
     }
 
     fn serve(mut self) {
@@ -152,7 +154,8 @@ impl Service {
     /// Another process accepts from the same sockets: this one ends without a pause.
     fn retire(self) {
         tracing::info!("a new process serves; this one closes its peers and ends");
-        self.readiness.set(false);
+        self.relay.readiness().set(Reason::Draining, true);
+        self.admin.close();
         self.end_at_next_signal();
         self.relay.hand_over();
         self.end();
@@ -160,7 +163,7 @@ impl Service {
 
     /// Says that it is not ready, serves a while longer, and closes all peers.
     fn stop(self) {
-        self.readiness.set(false);
+        self.relay.readiness().set(Reason::Draining, true);
         let delay = self.loaded.config.drain_delay;
         notify::stopping(delay + self.loaded.config.drain_time + STOP_MARGIN);
         if !delay.is_zero() {

@@ -63,7 +63,7 @@ fn every_flag_is_a_variable() {
             "token" => "sample-token",
             "token-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
             "peer-bytes-per-second" => "9M",
-            "listen" | "tls-listen" => "127.0.0.1:9",
+            "listen" | "tls-listen" | "admin" => "127.0.0.1:9",
             "peers" => "ws://sample/gun",
             "log" => "debug",
             "log-format" => "json",

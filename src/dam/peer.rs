@@ -37,6 +37,11 @@ impl PeerId {
         PeerId(NonZeroU64::new(id).expect("no process sees 2^56 peers"))
     }
 
+    /// The same as a number, for people.
+    pub fn number(self) -> u64 {
+        self.0.get()
+    }
+
     /// The writer that serves it.
     pub fn writer(self) -> usize {
         (self.0.get() & ((1 << WRITER_BITS) - 1)) as usize

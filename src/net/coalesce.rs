@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
@@ -99,6 +100,8 @@ pub struct Coalescer {
     bytes: usize,
     turns: Vec<Arc<Turn>>,
     broadcasts: Vec<Encoded>,
+    /// How many messages are for one peer alone.
+    owns: usize,
     /// Marks by peer, in the order added.
     marks: Vec<(usize, Mark)>,
     groups: Vec<Group>,
@@ -121,6 +124,7 @@ impl Coalescer {
             bytes: 0,
             turns: Vec::new(),
             broadcasts: Vec::new(),
+            owns: 0,
             marks: Vec::new(),
             groups: Vec::new(),
             buffer: BytesMut::new(),
@@ -140,6 +144,16 @@ impl Coalescer {
     /// How many broadcast messages the batch holds.
     pub fn broadcasts(&self) -> usize {
         self.broadcasts.len()
+    }
+
+    /// How many messages the batch holds, those for one peer alone included.
+    pub fn messages(&self) -> usize {
+        self.broadcasts.len() + self.owns
+    }
+
+    /// When the messages of the batch were read: turn by turn, with how many.
+    pub fn reads(&self) -> impl Iterator<Item = (Instant, u64)> {
+        self.turns.iter().map(|turn| (turn.read_at, u64::from(turn.messages)))
     }
 
     /// How many frames an ordinary peer gets.
@@ -178,6 +192,7 @@ impl Coalescer {
 
     /// Adds item `item` of the newest turn for the peer in `slot` alone.
     pub fn add_own(&mut self, slot: usize, item: usize) {
+        self.owns += 1;
         let message = self.newest(item);
         self.marks.push((slot, Mark::Own(self.broadcasts.len(), message)));
     }
@@ -359,6 +374,7 @@ impl Coalescer {
         self.marks = marks.0;
         self.marks.clear();
         self.bytes = 0;
+        self.owns = 0;
         self.turns.clear();
         self.broadcasts.clear();
         self.groups.clear();

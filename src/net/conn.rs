@@ -15,6 +15,7 @@ use super::dial::{LinkEnd, LinkEvent};
 use super::socket::{Ending, Socket};
 use crate::dam::mesh::Peer;
 use crate::dam::peer::{PeerId, Peers};
+use crate::metrics::Tally;
 use crate::ws::reader::FrameReader;
 
 /// A configured peer, as the reactor that serves its link knows it.
@@ -28,12 +29,27 @@ pub struct Link {
     pub events: Sender<LinkEvent>,
     /// The pid it told last.
     pub pid: Mutex<Option<Box<[u8]>>>,
+    /// Connections to it so far.
+    pub opened: Tally,
+    /// Connections to it that ended.
+    pub ended: Tally,
 }
 
 impl Link {
+    /// A link that was never up.
+    pub fn new(peer: PeerId, name: String, events: Sender<LinkEvent>) -> Self {
+        let (opened, ended) = Default::default();
+        Link { peer, name, events, pid: Mutex::new(None), opened, ended }
+    }
+
     /// Another connection leads to the same relay.
     pub fn has_twin(&self, peers: &Peers) -> bool {
         self.pid().as_deref().is_some_and(|pid| peers.is_connected(pid))
+    }
+
+    /// It is connected now.
+    pub fn is_up(&self) -> bool {
+        self.opened.get() > self.ended.get()
     }
 
     fn pid(&self) -> MutexGuard<'_, Option<Box<[u8]>>> {

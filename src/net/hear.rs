@@ -73,8 +73,12 @@ impl Hearer<'_> {
                 let answer = self.router.error(Refusal::TooBig);
                 self.outbox.say(peer.id, &answer);
             }
-            Event::Pong(_) => self.socket.mark_alive(),
+            Event::Pong(_) => {
+                self.counters.count(Counter::PongsIn);
+                self.socket.mark_alive();
+            }
             Event::Ping(payload) => {
+                self.counters.count(Counter::PingsIn);
                 let pong = match peer.is_dialled {
                     true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),
                     false => frame::pong(payload),
@@ -82,6 +86,7 @@ impl Hearer<'_> {
                 self.outbox.push(peer.id, Outbound::Frame(peer.id, pong));
             }
             Event::Close(code) => {
+                self.counters.count(Counter::ClosesIn);
                 return Fate::Finish(last_frame(code, "", peer), Ending::Peer);
             }
         }

@@ -8,6 +8,7 @@
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
 //! - [`memory`]: what is held for peers, and who goes when it is too much.
+//! - [`view`]: what may be seen of it all. [`roster`]: the peers of a reactor.
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share, and [`session`]
 //!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
 
@@ -26,9 +27,11 @@ pub mod reactor;
 pub mod relay;
 pub mod remote;
 pub mod renewal;
+pub mod roster;
 pub mod session;
 pub mod socket;
 pub mod timers;
+pub mod view;
 pub mod writer;
 
 /// What [`bell`] is made of. Its test puts loom's in their place.

@@ -15,7 +15,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -92,6 +92,10 @@ pub struct Turn {
     text: Vec<u8>,
     items: Vec<Outbound>,
     bytes: usize,
+    /// When the reactor's turn began.
+    pub read_at: Instant,
+    /// How many items are messages.
+    pub messages: u32,
     budget: Arc<Budget>,
     /// Counts its memory but for large messages, which are counted on their own.
     _held: Held,
@@ -123,8 +127,9 @@ impl Turn {
 impl Turn {
     /// A turn that no reactor made and no budget pays for.
     pub(super) fn of(text: Vec<u8>, items: Vec<Outbound>) -> Arc<Turn> {
-        let _held = Held::new(&Arc::default(), 0);
-        Arc::new(Turn { text, items, bytes: 0, budget: Budget::new(0), _held })
+        let (read_at, messages) = (Instant::now(), items.len() as u32);
+        let (budget, _held) = (Budget::new(0), Held::new(&Arc::default(), 0));
+        Arc::new(Turn { text, items, bytes: 0, read_at, messages, budget, _held })
     }
 }
 
@@ -212,6 +217,11 @@ impl Budget {
         true
     }
 
+    /// Bytes that wait now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     fn try_take(&self, bytes: usize) -> bool {
         let fits =
             |used: usize| (used == 0 || used + bytes <= self.bytes_max).then(|| used + bytes);
@@ -257,6 +267,10 @@ pub struct Outbox {
     text: Vec<u8>,
     items: Vec<Outbound>,
     large_bytes: usize,
+    /// When this turn began.
+    read_at: Instant,
+    /// Messages among `items`.
+    messages: u32,
     /// The writers concerned, a bit each.
     writers: u64,
 }
@@ -265,8 +279,22 @@ impl Outbox {
     /// An empty outbox for the writers behind `lanes` (64 at most).
     pub fn new(lanes: Vec<Lane>, budget: Arc<Budget>, counters: Arc<Counters>) -> Self {
         assert!((1..=64).contains(&lanes.len()), "a writer is a bit of a u64");
-        let (text, items) = (Vec::new(), Vec::new());
-        Outbox { lanes, budget, counters, text, items, large_bytes: 0, writers: 0 }
+        Outbox {
+            lanes,
+            budget,
+            counters,
+            text: Vec::new(),
+            items: Vec::new(),
+            large_bytes: 0,
+            read_at: Instant::now(),
+            messages: 0,
+            writers: 0,
+        }
+    }
+
+    /// A turn begins: what is collected from now on was read at `now`.
+    pub fn begin_turn(&mut self, now: Instant) {
+        self.read_at = now;
     }
 
     /// A message for all peers but `except`, out of the frame `source`.
@@ -285,6 +313,7 @@ impl Outbox {
 
     /// A text of the relay's own for one peer.
     pub fn say(&mut self, to: PeerId, text: &str) {
+        self.messages += 1;
         let start = self.text.len();
         self.text.extend_from_slice(text.as_bytes());
         self.push(to, Outbound::Send(to, Body::Small(start..self.text.len())));
@@ -304,6 +333,7 @@ impl Outbox {
     }
 
     fn body(&mut self, message: &Outgoing<'_>, source: &Source<'_>) -> Body {
+        self.messages += 1;
         let bytes = message.source().len();
         if let Some(start) = message.source_start()
             && bytes >= LARGE_MESSAGE_BYTES
@@ -358,8 +388,10 @@ impl Outbox {
         if self.budget.take(bytes) {
             self.counters.count(Counter::QueueWaits);
         }
-        let _held = Held::new(&self.budget.gauge, own_bytes);
-        let turn = Arc::new(Turn { text, items, bytes, budget: self.budget.clone(), _held });
+        let messages = std::mem::take(&mut self.messages);
+        let (budget, _held) = (self.budget.clone(), Held::new(&self.budget.gauge, own_bytes));
+        let turn = Turn { text, items, bytes, read_at: self.read_at, messages, budget, _held };
+        let turn = Arc::new(turn);
         let writers = std::mem::take(&mut self.writers);
         for (index, lane) in self.lanes.iter().enumerate() {
             if writers & 1 << index != 0 {

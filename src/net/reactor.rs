@@ -36,6 +36,7 @@ use super::hear::{self, Fate, Hearer};
 use super::http::{self, About, Answer};
 use super::memory::{CONNECTION_BYTES, Keeper, LOOK_BYTES, Pressure};
 use super::queue::{Outbound, Outbox};
+use super::roster::{Member, Roster};
 use super::session::Session;
 use super::socket::{Ending, Received, Socket};
 use super::timers::Timers;
@@ -43,7 +44,9 @@ use crate::config::Config;
 use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::{Mesh, Peer, Router};
 use crate::dam::peer::{Name, PeerId};
+use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
+use crate::readiness::Readiness;
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{FrameReader, Role};
 use crate::ws::upgrade::{self, HeadLimits};
@@ -98,6 +101,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The mesh.
     pub mesh: Arc<Mesh>,
+    /// Whether it is to be sent new peers.
+    pub readiness: Readiness,
     /// Who may come in.
     pub admission: Admission,
     /// When the relay was started.
@@ -136,6 +141,10 @@ pub struct Parts {
     pub outbox: Outbox,
     /// This thread's counters.
     pub counters: Arc<Counters>,
+    /// What this loop tells about itself.
+    pub figures: Arc<Loop>,
+    /// Its peers, for those who watch.
+    pub roster: Arc<Roster>,
     /// This reactor ages the memory of ids for all.
     pub ages_memory: bool,
     /// Looks after the memory that connections hold here.
@@ -159,6 +168,8 @@ pub struct Reactor {
     keeper: Keeper,
     /// Bytes that connections hold more than when the memory was last looked at.
     grown: usize,
+    figures: Arc<Loop>,
+    roster: Arc<Roster>,
     conns: Slab<Conn>,
     generation: u32,
     ready: VecDeque<Token>,
@@ -191,6 +202,8 @@ impl Reactor {
             counters: parts.counters,
             keeper: parts.keeper,
             grown: 0,
+            figures: parts.figures,
+            roster: parts.roster,
             conns: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
@@ -211,6 +224,8 @@ impl Reactor {
         while !self.is_done() {
             self.wait(&mut events);
             self.now = Instant::now();
+            self.figures.wake(self.now);
+            self.outbox.begin_turn(self.now);
             self.take_events(&events);
             self.take_commands();
             self.accept();
@@ -236,9 +251,11 @@ impl Reactor {
             self.ends,
             self.keeper.due(self.now),
         ];
+        let turn_end = Instant::now();
+        self.figures.sleep(self.now, turn_end);
         let timeout = match until.into_iter().flatten().min() {
             _ if !self.ready.is_empty() && !self.keeper.is_full() => Some(Duration::ZERO),
-            Some(until) => Some(until.saturating_duration_since(Instant::now())),
+            Some(until) => Some(until.saturating_duration_since(turn_end)),
             None => None,
         };
         match self.poll.poll(events, timeout) {
@@ -486,10 +503,13 @@ impl Reactor {
             return link.report(Ending::Broken, &self.shared.mesh.peers);
         };
         self.counters.count(Counter::LinksUp);
+        link.opened.add(1);
         let (index, _) = untoken(token);
         let hi = self.router.first_words();
         let first = frame::masked(Opcode::Text, &[hi.as_bytes()], rand::random()).into();
         let socket = self.conns[index].socket.clone();
+        let member = Member::new(link.peer, socket.clone(), Some(link.clone()), self.now);
+        self.roster.join(index, member);
         self.outbox.push(link.peer, Outbound::Open(link.peer, socket, first));
         self.hear(index, &mut early);
     }
@@ -563,7 +583,9 @@ impl Reactor {
                 false
             }
             Ok(Received::Bytes { count, has_more }) => {
-                self.conns[index].bytes_in += count as u64;
+                let conn = &mut self.conns[index];
+                conn.bytes_in += count as u64;
+                conn.socket.traffic.bytes_in.set(conn.bytes_in);
                 self.counters.add(Counter::BytesIn, count as u64);
                 self.hear(index, &mut buffer[..count]);
                 has_more
@@ -629,6 +651,8 @@ impl Reactor {
                 self.hear_head(index, head);
             }
             Stage::Open(hearing) => {
+                let (heard, was_named) =
+                    (self.counters.get(Counter::MessagesIn), hearing.peer.pid.is_some());
                 let hearer = Hearer {
                     router: &mut self.router,
                     outbox: &mut self.outbox,
@@ -636,7 +660,13 @@ impl Reactor {
                     socket: &conn.socket,
                     heard: 0,
                 };
-                if let Fate::Finish(last, ending) = hearer.hear(hearing, input) {
+                let fate = hearer.hear(hearing, input);
+                let heard = self.counters.get(Counter::MessagesIn) - heard;
+                conn.socket.traffic.messages_in.add(heard);
+                if let (false, Some(pid)) = (was_named, &hearing.peer.pid) {
+                    self.roster.learn_pid(index, pid);
+                }
+                if let Fate::Finish(last, ending) = fate {
                     self.finish(index, last, ending);
                 }
             }
@@ -749,6 +779,7 @@ impl Reactor {
         response.extend_from_slice(&frame::text_header(greeting.len()));
         response.extend_from_slice(greeting.as_bytes());
         let socket = conn.socket.clone();
+        self.roster.join(index, Member::new(id, socket.clone(), None, conn.since));
         self.outbox.push(id, Outbound::Open(id, socket, response.into()));
     }
 
@@ -807,18 +838,18 @@ impl Reactor {
         conn.socket.end(ending);
         let ending = conn.socket.ending().unwrap_or(ending);
         conn.leave(&self.shared.mesh.peers);
+        self.roster.leave(index, self.now, ending);
         if let Some(peer) = conn.peer() {
             self.outbox.push(peer, Outbound::Close(peer));
         }
         if let Some(link) = &conn.link {
+            link.ended.add(1);
             self.shared.links.fetch_sub(1, Ordering::Relaxed);
             link.report(ending, &self.shared.mesh.peers);
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.counters.count(Counter::Closed);
-        if let Some(counter) = ending.counter() {
-            self.counters.count(counter);
-        }
+        self.counters.count(ending.counter());
         tracing::debug!(
             address = %conn.socket.address,
             seconds = (self.now - conn.since).as_secs(),

@@ -25,13 +25,16 @@ use super::memory::{Keeper, Memory, Pressure};
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, Reactor, Shared};
 use super::renewal;
+use super::roster::Roster;
 use super::session::Session;
+use super::view::View;
 use super::writer::{self, BELL, Writer};
 use crate::config::{Config, PeerUrl};
 use crate::dam::batch::Limits;
 use crate::dam::mesh::{Mesh, Router};
 use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Metrics};
+use crate::readiness::{Readiness, Reason};
 use crate::tls::identity::Identity;
 use crate::tls::reload::Reloader;
 use crate::tls::trust;
@@ -56,9 +59,10 @@ pub struct Relay {
     addresses: Vec<SocketAddr>,
     metrics: Arc<Metrics>,
     memory: Arc<Memory>,
+    view: View,
     shared: Arc<Shared>,
     /// As it was last reloaded.
-    config: Mutex<Arc<Config>>,
+    config: Arc<Mutex<Arc<Config>>>,
     /// Gone when the relay accepts no more.
     listeners: Mutex<Vec<StdTcpListener>>,
     reactors: Vec<ReactorHandle>,
@@ -125,12 +129,21 @@ impl Relay {
             open: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
+            readiness: Readiness::default(),
             config: config.clone(),
         });
         let memory = Arc::new(Memory::new(&config));
         let budget = Budget::counted(config.queue_bytes_max, memory.of_all());
-        let (lanes, threads) = (Vec::new(), Vec::new());
-        let mut starter = Starter { shared, metrics, memory, budget, lanes, threads };
+        let mut starter = Starter {
+            shared,
+            metrics,
+            memory,
+            budget,
+            lanes: Vec::new(),
+            threads: Vec::new(),
+            rosters: Vec::new(),
+            links: Vec::new(),
+        };
         let addresses = addresses(&listeners)?;
         let (porch, handshake_lanes) = match &identity {
             Some(_) => {
@@ -161,14 +174,23 @@ impl Relay {
             let roots = roots.clone().filter(|_| url.is_tls);
             diallers.push(starter.start_dialler(url, roots, reactor, &mut outbox)?);
         }
-        let Starter { shared, metrics, memory, threads, .. } = starter;
+        let Starter { shared, metrics, memory, threads, budget, rosters, links, .. } = starter;
         let (outbox, threads) = (Mutex::new(Some(outbox)), Mutex::new(threads));
-        let (config, listeners) = (Mutex::new(config), Mutex::new(listeners));
+        let (config, listeners) = (Arc::new(Mutex::new(config)), Mutex::new(listeners));
+        let view = View {
+            shared: shared.clone(),
+            config: config.clone(),
+            metrics: metrics.clone(),
+            budget,
+            rosters,
+            links,
+        };
         let renewals = Mutex::new(renewals);
         Ok(Relay {
             addresses,
             metrics,
             memory,
+            view,
             shared,
             config,
             listeners,
@@ -281,7 +303,7 @@ impl Relay {
         self.tell_writers(Outbound::Expect(peer));
         let (sender, events) = crossbeam_channel::unbounded();
         let name = format!("successor-{}", stream.peer_addr()?);
-        let link = Arc::new(Link { peer, name, events: sender, pid: Mutex::new(None) });
+        let link = Arc::new(Link::new(peer, name, sender));
         self.reactors[0].send(Command::Adopt(stream, None, Vec::new(), link));
         Ok(Successor { peer, _events: events })
     }
@@ -345,6 +367,16 @@ impl Relay {
         self.metrics.get(counter)
     }
 
+    /// What may be seen of it from outside. It outlives the relay.
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// Whether it is to be sent new peers.
+    pub fn readiness(&self) -> &Readiness {
+        &self.shared.readiness
+    }
+
     /// The mesh: who is connected and what was heard.
     pub fn mesh(&self) -> &Mesh {
         &self.shared.mesh
@@ -352,6 +384,7 @@ impl Relay {
 
     /// Accepts no more and closes all peers with 1012, spread over the drain time.
     pub fn stop(&self) {
+        self.readiness().set(Reason::Draining, true);
         let drain_time = self.config().drain_time;
         self.close_listeners();
         for dialler in &self.diallers {
@@ -409,6 +442,8 @@ struct Starter {
     budget: Arc<Budget>,
     lanes: Vec<Lane>,
     threads: Vec<JoinHandle<()>>,
+    rosters: Vec<Arc<Roster>>,
+    links: Vec<Arc<Link>>,
 }
 
 impl Starter {
@@ -435,12 +470,20 @@ impl Starter {
         let (lane, queue, bell) = queue::lane(self.shared.config.queue_turns_max, waker);
         self.lanes.push(lane);
         let config = self.shared.config.clone();
-        let counters = self.metrics.for_thread();
         let gauge = self.memory.of_writer(index, config.reactors);
-        let keeper = Keeper::new(self.memory.clone(), gauge);
-        let writer =
-            Writer::new(writer::Parts { index, poll, queue, bell, config, counters, keeper });
-        self.spawn(format!("writer-{index}"), move || writer.run())
+        let name = format!("writer-{index}");
+        let writer = Writer::new(writer::Parts {
+            index,
+            poll,
+            queue,
+            bell,
+            config,
+            counters: self.metrics.for_thread(),
+            figures: self.metrics.for_loop(name.clone()),
+            batches: self.metrics.for_batches(),
+            keeper: Keeper::new(self.memory.clone(), gauge),
+        });
+        self.spawn(name, move || writer.run())
     }
 
     fn start_reactor(
@@ -456,6 +499,9 @@ impl Starter {
             message_units_max: shared.config.message_bytes_max,
             depth_max: shared.config.message_depth_max,
         };
+        let name = format!("reactor-{index}");
+        let roster = Arc::new(Roster::default());
+        self.rosters.push(roster.clone());
         let reactor = Reactor::new(reactor::Parts {
             poll,
             index,
@@ -464,11 +510,13 @@ impl Starter {
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
             outbox: self.outbox(),
             counters: self.metrics.for_thread(),
+            figures: self.metrics.for_loop(name.clone()),
+            roster,
             ages_memory: index == 0,
             keeper: Keeper::new(self.memory.clone(), self.memory.of_reactor(index)),
             shared,
         });
-        self.spawn(format!("reactor-{index}"), move || reactor.run())?;
+        self.spawn(name, move || reactor.run())?;
         Ok(ReactorHandle { commands: sender, waker })
     }
 
@@ -501,7 +549,7 @@ impl Starter {
     }
 
     fn start_dialler(
-        &self,
+        &mut self,
         url: &PeerUrl,
         roots: Option<Arc<ClientConfig>>,
         reactor: ReactorHandle,
@@ -513,12 +561,8 @@ impl Starter {
         outbox.push(peer, Outbound::Expect(peer));
         outbox.flush();
         let (sender, events) = crossbeam_channel::unbounded();
-        let link = Arc::new(Link {
-            peer,
-            name: url.name.clone(),
-            events: sender.clone(),
-            pid: Mutex::new(None),
-        });
+        let link = Arc::new(Link::new(peer, url.name.clone(), sender.clone()));
+        self.links.push(link.clone());
         let dialler = Dialer {
             url: url.clone(),
             roots,
@@ -593,18 +637,24 @@ fn load_roots(config: &Config) -> io::Result<Option<Arc<ClientConfig>>> {
 pub fn listen_everywhere(config: &Config) -> io::Result<Vec<StdTcpListener>> {
     let mut listeners = Vec::new();
     for (address, _) in config.listeners() {
+        let flag = if address == config.listen[0] { "--listen" } else { "--tls-listen" };
         let here = listen_all(address, config.reactors);
-        listeners.extend(here.map_err(|error| explain(error, address))?);
+        listeners.extend(here.map_err(|error| explain(error, address, flag))?);
     }
     Ok(listeners)
 }
 
-fn explain(error: io::Error, listen: SocketAddr) -> io::Error {
+/// The error of listening in words that help; `flag` is what chose the address.
+pub fn explain(error: io::Error, listen: SocketAddr, flag: &str) -> io::Error {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => ": something else listens there; choose another with --listen",
-        io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege; try another",
-        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address",
-        _ => "",
+        io::ErrorKind::AddrInUse => {
+            format!(": something else listens there; choose another with {flag}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            ": ports below 1024 need a privilege; try another".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => ": this machine does not have that address".to_owned(),
+        _ => String::new(),
     };
     io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
 }

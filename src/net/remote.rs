@@ -184,6 +184,7 @@ impl Remote {
         self.shorten(pen);
         self.backlog_bytes += first.len();
         self.backlog.push_front(Waiting::new(first, true, true, pen));
+        self.note_pending();
         self.write_backlog(token, pen);
     }
 
@@ -258,6 +259,7 @@ impl Remote {
         self.state = State::Closing(pen.now);
         self.backlog_bytes += close.len();
         self.backlog.push_back(Waiting::new(close, true, true, pen));
+        self.note_pending();
         if self.stuck_since.is_none() {
             self.write_backlog(token, pen);
         }
@@ -337,10 +339,14 @@ impl Remote {
             }
             is_mid_frame = !piece.ends_frame;
         }
+        if !self.backlog.is_empty() {
+            self.note_pending();
+        }
     }
 
     fn drop_written(&mut self, mut written: usize) {
         self.backlog_bytes -= written;
+        self.note_pending();
         while let Some(front) = self.backlog.front_mut() {
             if written < front.bytes.len() {
                 front.bytes.advance(written);
@@ -371,11 +377,19 @@ impl Remote {
             .take_while(move |piece| !std::mem::replace(&mut is_over, piece.ends_frame))
     }
 
+    /// For those who watch; after every change of the backlog while there is a socket.
+    fn note_pending(&self) {
+        if let Some(socket) = &self.socket {
+            socket.traffic.pending_bytes.set(self.backlog_bytes as u64);
+        }
+    }
+
     /// Gives up what waits, but for the rest of a frame that was begun.
     fn keep_begun_frame(&mut self) {
         let kept = if self.is_mid_frame { self.front_frame().count() } else { 0 };
         self.backlog.truncate(kept);
         self.backlog_bytes = self.backlog.iter().map(|piece| piece.bytes.len()).sum();
+        self.note_pending();
     }
 
     /// Gives up the rest of a frame that was begun.
@@ -426,6 +440,7 @@ impl Remote {
         self.state = State::Deaf;
         self.backlog = VecDeque::new();
         self.backlog_bytes = 0;
+        self.note_pending();
         self.is_mid_frame = false;
         self.is_held = false;
         self.stuck_since = None;
@@ -445,6 +460,7 @@ fn write<'a>(
         match socket.write(&slices) {
             Ok(written) => {
                 counters.add(Counter::BytesOut, written.taken as u64);
+                socket.traffic.bytes_out.add(written.taken as u64);
                 return Ok(written);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

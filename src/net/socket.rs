@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::session::Session;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Tally};
 
 /// Why a connection ended. The first reason given stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +45,20 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// The counter of connections that ended so, if it is worth one.
-    pub fn counter(self) -> Option<Counter> {
+    /// The counter of connections that ended so.
+    pub fn counter(self) -> Counter {
         match self {
-            Ending::Slow => Some(Counter::ClosedSlow),
-            Ending::Stalled => Some(Counter::ClosedStalled),
-            Ending::Silent => Some(Counter::ClosedSilent),
-            Ending::Memory => Some(Counter::ClosedMemory),
-            Ending::Protocol => Some(Counter::ClosedProtocol),
-            Ending::Handshake => Some(Counter::HandshakeTimeouts),
-            _ => None,
+            Ending::Peer => Counter::ClosedByPeer,
+            Ending::Protocol => Counter::ClosedProtocol,
+            Ending::Slow => Counter::ClosedSlow,
+            Ending::Stalled => Counter::ClosedStalled,
+            Ending::Silent => Counter::ClosedSilent,
+            Ending::Memory => Counter::ClosedMemory,
+            Ending::Handshake => Counter::HandshakeTimeouts,
+            Ending::Http => Counter::ClosedHttp,
+            Ending::Itself => Counter::ClosedItself,
+            Ending::Stopping => Counter::ClosedStopping,
+            Ending::Broken => Counter::ClosedBroken,
         }
     }
 }
@@ -119,12 +123,29 @@ pub struct Written {
     pub is_held: bool,
 }
 
+/// What is known of one connection's traffic. Each figure has one thread that changes it.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes read; the reactor's.
+    pub bytes_in: Tally,
+    /// Messages heard, dropped ones included; the reactor's.
+    pub messages_in: Tally,
+    /// Bytes written; the writer's.
+    pub bytes_out: Tally,
+    /// Message copies handed to its queue; the writer's.
+    pub messages_out: Tally,
+    /// Bytes that wait to be written; the writer's.
+    pub pending_bytes: Tally,
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
     /// None: plain.
     session: Option<Box<Session>>,
+    /// For those who watch.
+    pub traffic: Traffic,
     /// Who the other end is: the client, as far as a trusted proxy has named it.
     pub address: SocketAddr,
     /// Where the other end is: the client's address, or that of a proxy in between.
@@ -141,6 +162,7 @@ impl Socket {
         Socket {
             stream,
             session: None,
+            traffic: Traffic::default(),
             address,
             sender: address,
             is_paused: AtomicBool::new(false),

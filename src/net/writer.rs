@@ -28,6 +28,8 @@ use super::socket::{Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::peer::PeerId;
+use crate::metrics::batches::Batches;
+use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
 
@@ -37,6 +39,11 @@ pub const BELL: Token = Token(usize::MAX);
 /// How often an inbound peer gets an empty batch, which keeps proxies from closing the
 /// connection (Gun: `heart` in `lib/wire.js`).
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
+
+/// The opcodes of RFC 6455, section 11.8, in the low half of a frame's first byte.
+const PING_OPCODE: u8 = 9;
+/// Likewise.
+const PONG_OPCODE: u8 = 10;
 
 /// The heartbeat: an empty batch as a text frame.
 const HEARTBEAT_FRAME: &[u8] = &[0x81, 2, b'[', b']'];
@@ -69,6 +76,10 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     /// Looks after the memory that peers hold here.
     pub keeper: Keeper,
+    /// What this loop tells about itself.
+    pub figures: Arc<Loop>,
+    /// Likewise about its batches.
+    pub batches: Arc<Batches>,
 }
 
 /// See the module's head.
@@ -146,6 +157,7 @@ impl Writer {
         while !self.is_done() {
             self.wait(&mut events);
             self.now = Instant::now();
+            self.parts.figures.wake(self.now);
             self.write_where_possible(&events);
             self.take_turns();
             self.deliver_if_due();
@@ -172,7 +184,10 @@ impl Writer {
             self.parts.keeper.due(self.now),
         ];
         let until = until.into_iter().flatten().min();
-        let Parts { poll, queue, bell, .. } = &mut self.parts;
+        let Parts { poll, queue, bell, figures, .. } = &mut self.parts;
+        let turn_end = Instant::now();
+        figures.queued.set(queue.len() as u64);
+        figures.sleep(self.now, turn_end);
         let is_busy = !bell.fall_asleep(|| !queue.is_empty());
         if is_busy && !self.has_trouble {
             // No socket is full, so there is nothing to be told.
@@ -180,7 +195,7 @@ impl Writer {
         }
         let timeout = match until {
             _ if is_busy => Some(Duration::ZERO),
-            Some(until) => Some(until.saturating_duration_since(Instant::now())),
+            Some(until) => Some(until.saturating_duration_since(turn_end)),
             None => None,
         };
         match poll.poll(events, timeout) {
@@ -356,6 +371,8 @@ impl Writer {
             } else {
                 self.deliver_to_all(&marks);
             }
+            let batch = &self.batch;
+            self.parts.batches.record(batch.messages(), batch.reads(), Instant::now());
         }
         self.batch.clear(marks);
         let pen = pen(&self.parts, self.now);
@@ -558,12 +575,19 @@ fn deliver_to(
     };
     pen.counters.add(Counter::FramesOut, frames as u64);
     pen.counters.add(Counter::CopiesOut, copies as u64);
+    if let Some(socket) = remote.socket() {
+        socket.traffic.messages_out.add(copies as u64);
+    }
     is_trouble(remote)
 }
 
 fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
     if remote.is_open() && remote.socket().is_some() {
-        pen.counters.count(Counter::FramesOut);
+        pen.counters.count(match bytes[0] & 0x0f {
+            PING_OPCODE => Counter::PingsOut,
+            PONG_OPCODE => Counter::PongsOut,
+            _ => Counter::HeartbeatsOut,
+        });
         remote.send(&[Piece { bytes, ends_frame: true, is_alone: true }], Token(slot), pen);
     }
 }

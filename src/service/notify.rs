@@ -11,7 +11,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::net::relay::Relay;
-use crate::readiness::Readiness;
+use crate::readiness::Reason;
 
 /// The process serves, at first, after a reload, or instead of the one before it.
 pub fn ready(address: SocketAddr) {
@@ -37,19 +37,20 @@ pub fn stopping(time: Duration) {
 }
 
 /// Gives a sign of life twice in each interval the service manager asks for, for as long as every thread of the data
-/// path answers. Ends when the process is not ready any more, because threads may end then.
-pub fn start_watchdog(relay: Arc<Relay>, readiness: Readiness) {
+/// path answers. Ends when the process drains, because threads may end then.
+pub fn start_watchdog(relay: Arc<Relay>) {
     let Some(interval) = sd_notify::watchdog_enabled().map(|interval| interval / 2) else {
         return;
     };
-    thread::spawn(move || watch(&relay, &readiness, interval));
+    thread::spawn(move || watch(&relay, interval));
 }
 
-fn watch(relay: &Relay, readiness: &Readiness, interval: Duration) {
-    while readiness.is_ready() {
+fn watch(relay: &Relay, interval: Duration) {
+    let drains = || relay.readiness().holds(Reason::Draining);
+    while !drains() {
         if relay.is_alive(interval) {
             tell(&[NotifyState::Watchdog]);
-        } else if readiness.is_ready() {
+        } else if !drains() {
             tracing::error!(
                 "a thread of the relay does not answer; the watchdog is not told to wait"
             );

@@ -18,7 +18,11 @@ use support::relay::url;
 fn start(args: &[&str], env: &[(&str, &str)]) -> (Process, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gunmetal"));
     command.args(["--listen", "127.0.0.1:0"]).args(args);
-    command.env_remove("PORT").env_remove("PEERS").envs(env.iter().copied());
+    command
+        .env_remove("PORT")
+        .env_remove("PEERS")
+        .env("GUNMETAL_ADMIN", "off")
+        .envs(env.iter().copied());
     let mut process = Process::spawn("gunmetal", &mut command);
     let port = process.logged("its port", listening_port);
     (process, url(port))

@@ -162,3 +162,27 @@ fn a_new_process_that_does_not_serve_leaves_the_old_one_as_it_was() {
     });
     assert_eq!(relay.exit_within(Duration::from_secs(20)).code(), Some(0));
 }
+
+#[test]
+fn the_operator_finds_the_new_process_where_the_old_one_was() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("bind any port");
+    let admin = free.local_addr().expect("an address");
+    drop(free);
+    let (mut relay, url) = start(&["--drain-time=0", &format!("--admin={admin}")], &[]);
+    let pid = |limit: Duration| {
+        wait::until_within(limit, "the operator's figures", || {
+            let stream = std::net::TcpStream::connect(admin).ok()?;
+            let answer = crate::support::http::get(stream, "/stats.json");
+            let stats: Value = serde_json::from_str(&answer.body).ok()?;
+            stats["pid"].as_str().map(str::to_owned)
+        })
+    };
+    let (_peer, old) = join(&url, "AAAAAAAAA");
+    assert_eq!(pid(wait::SOON), old);
+    relay.signal("USR2");
+    let _successor = Successor::of(&mut relay);
+    relay.exit_within(wait::SOON);
+    let (_other, new) = join(&url, "BBBBBBBBB");
+    assert_ne!(new, old);
+    assert_eq!(pid(wait::SOON), new);
+}

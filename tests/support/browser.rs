@@ -8,7 +8,7 @@ use super::process::Process;
 
 pub struct Browser {
     _process: Process,
-    _profile: Scratch,
+    pub profile: Scratch,
 }
 
 /// Finds Chromium; without it the same rule as for node ([`node::missing`]).
@@ -32,6 +32,7 @@ impl Browser {
                 "--disable-quic",
                 "--no-first-run",
                 "--disable-dev-shm-usage",
+                "--remote-debugging-port=0",
             ])
             .args([
                 "--disable-background-networking",
@@ -42,7 +43,7 @@ impl Browser {
             .arg("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
             .arg(format!("--user-data-dir={}", profile.0.display()))
             .arg(url);
-        Browser { _process: Process::spawn("chromium", &mut command), _profile: profile }
+        Browser { _process: Process::spawn("chromium", &mut command), profile }
     }
 }
 

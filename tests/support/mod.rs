@@ -8,6 +8,7 @@
 #![allow(dead_code)] // Each test binary uses its part.
 
 pub mod browser;
+pub mod devtools;
 pub mod gun;
 pub mod http;
 pub mod node;

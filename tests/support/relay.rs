@@ -126,7 +126,12 @@ impl Setup {
         if !self.peers.is_empty() {
             command.args(["--peers", &self.peers.join(",")]);
         }
-        command.args(&self.flags).env_remove("PORT").env_remove("PEERS");
+        // Many relays run side by side, and one place is usual. A flag wins over this.
+        command
+            .args(&self.flags)
+            .env_remove("PORT")
+            .env_remove("PEERS")
+            .env("GUNMETAL_ADMIN", "off");
         Process::spawn("gunmetal", &mut command)
     }
 
@@ -171,6 +176,14 @@ impl Relay {
     /// A plain TCP connection to it.
     pub fn connect(&self) -> TcpStream {
         TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("connect to the relay")
+    }
+
+    /// Where its operator looks; for a relay started with `--admin`.
+    pub fn admin(&mut self) -> SocketAddr {
+        self.process.logged("its admin address", |line| {
+            let (_, rest) = line.split_once("admin: http://")?;
+            rest.split('/').next()?.parse().ok()
+        })
     }
 
     /// Ends it at once and starts it again on the same port, with nothing remembered.

@@ -33,6 +33,7 @@ impl Relay {
         let mut process = Command::new(env!("CARGO_BIN_EXE_gunmetal"))
             .args(["--listen", "127.0.0.1:0", "--drain-time", "0"])
             .args(flags)
+            .env("GUNMETAL_ADMIN", "off")
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()

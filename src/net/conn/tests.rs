@@ -28,7 +28,7 @@ fn link_to(pid: &[u8], peers: &Peers) -> (Conn, crossbeam_channel::Receiver<Link
         is_hung_up: false,
         pass: None,
         held: 0,
-        link: Some(Arc::new(Link { peer: id, name, events, pid: Mutex::default() })),
+        link: Some(Arc::new(Link::new(id, name, events))),
         since: Instant::now(),
         bytes_in: 0,
     };

@@ -25,11 +25,12 @@ impl Rig {
         let poll = Poll::new().unwrap();
         let (lane, queue, bell) = queue::lane(9, Waker::new(poll.registry(), BELL).unwrap());
         let (config, counters) = (Arc::new(config), metrics.for_thread());
-        let writer = {
-            let memory = Arc::new(Memory::new(&config));
-            let keeper = Keeper::new(memory.clone(), memory.of_writer(0, config.reactors));
-            Writer::new(Parts { index: 0, poll, queue, bell, config, counters, keeper })
-        };
+        let (figures, batches) = (metrics.for_loop("writer-0".into()), metrics.for_batches());
+        let memory = Arc::new(Memory::new(&config));
+        let keeper = Keeper::new(memory.clone(), memory.of_writer(0, config.reactors));
+        let parts =
+            Parts { index: 0, poll, queue, bell, config, counters, figures, batches, keeper };
+        let writer = Writer::new(parts);
         let reads = Poll::new().unwrap();
         Rig { writer, reactor: Some(lane), reads, metrics, peers: Vec::new() }
     }
@@ -118,12 +119,12 @@ fn inbound_peers_get_a_heartbeat_and_links_do_not() {
     rig.turn(vec![Outbound::Expect(peer(1))]);
     rig.open(peer(1));
     rig.open(peer(2));
-    let before = rig.metrics.get(Counter::FramesOut);
+    let before = rig.metrics.get(Counter::HeartbeatsOut);
     (0..100).for_each(|_| rig.pass(1));
-    assert_eq!(rig.metrics.get(Counter::FramesOut) - before, 5);
+    assert_eq!(rig.metrics.get(Counter::HeartbeatsOut) - before, 5);
     rig.turn(vec![Outbound::Close(peer(2))]);
     (0..100).for_each(|_| rig.pass(1));
-    assert_eq!(rig.metrics.get(Counter::FramesOut) - before, 5);
+    assert_eq!(rig.metrics.get(Counter::HeartbeatsOut) - before, 5);
     assert_eq!(rig.writer.timers.next_due(), None, "nothing is left of it");
 }
 

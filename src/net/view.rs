@@ -1,0 +1,100 @@
+//! What may be seen of a running relay from outside, without touching what its threads do.
+//!
+//! Owns: which figures there are beyond counters. Must not know: who asks, how it is shown.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::conn::Link;
+use super::queue::Budget;
+use super::reactor::Shared;
+use super::roster::{Left, Member, Roster};
+use crate::config::Config;
+use crate::dam::mesh::Mesh;
+use crate::metrics::Metrics;
+
+/// A thread that has been awake for longer than this in one turn is stuck. A reactor waits for a
+/// full queue, but writers never wait, so that this is far beyond what a busy relay needs.
+pub const STUCK_TIME: Duration = Duration::from_secs(15);
+
+/// See the module's head.
+#[derive(Clone)]
+pub struct View {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: Arc<Mutex<Arc<Config>>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) rosters: Vec<Arc<Roster>>,
+    pub(super) links: Vec<Arc<Link>>,
+}
+
+impl View {
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The limits and times in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who is connected and what was heard, as the mesh knows it.
+    pub fn mesh(&self) -> &Mesh {
+        &self.shared.mesh
+    }
+
+    /// Time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
+    /// Connections open now, of any kind.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that wait for the writers.
+    pub fn queued_bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// The configured peers.
+    pub fn links(&self) -> &[Arc<Link>] {
+        &self.links
+    }
+
+    /// Shows every connected peer to `visit`.
+    pub fn visit_peers(&self, now: Instant, visit: &mut dyn FnMut(&Member)) {
+        self.rosters.iter().for_each(|roster| roster.visit(now, visit));
+    }
+
+    /// The last peers that left, the newest first.
+    pub fn left_peers(&self) -> Vec<Left> {
+        let mut left: Vec<_> = self.rosters.iter().flat_map(|roster| roster.left()).collect();
+        left.sort_by_key(|left| std::cmp::Reverse(left.at));
+        left
+    }
+
+    /// The threads that are stuck, and for how long; none: all is well.
+    pub fn stuck_threads(&self) -> Vec<(String, Duration)> {
+        let now = Instant::now();
+        let stuck = |awake: &Duration| *awake >= STUCK_TIME;
+        let loops = self.metrics.loops().into_iter();
+        loops
+            .filter_map(|one| Some((one.name.clone(), one.awake_for(now).filter(stuck)?)))
+            .collect()
+    }
+
+    /// Why no new peers should be sent here; nothing: the relay is ready.
+    pub fn unready_reasons(&self) -> Vec<String> {
+        let (open, max) = (self.open_connections(), self.config().connections_max);
+        let mut reasons: Vec<_> =
+            self.shared.readiness.reasons().map(|reason| reason.text().to_owned()).collect();
+        if open >= max {
+            reasons.push(format!("full: {open} connections are open, --connections-max is {max}"));
+        }
+        reasons
+    }
+}
