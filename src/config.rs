@@ -413,7 +413,14 @@ impl Flags {
         );
         let memory_max = self.memory_max.unwrap_or(Size(memory::derived())).bytes();
         let part = memory_max / MEMORY_PART;
-        let queue_bytes_max = self.queue_bytes_max.map(Size::bytes);
+        let queue_bytes_max =
+            self.queue_bytes_max.map_or(QUEUE_BYTES_MAX_DEFAULT.min(part), Size::bytes);
+        let dedup_entries_max = self
+            .dedup_entries_max
+            .unwrap_or(DEDUP_ENTRIES_MAX_DEFAULT.min(part / DEDUP_ENTRY_BYTES));
+        if self.memory_max.is_some() {
+            memory::check(memory_max, queue_bytes_max, dedup_entries_max)?;
+        }
         Ok(Config {
             tls,
             tls_roots: self.tls_roots,
@@ -429,10 +436,8 @@ impl Flags {
             message_depth_max: self.message_depth_max,
             backlog_bytes_max: self.backlog_bytes_max.bytes(),
             queue_turns_max: self.queue_turns_max,
-            queue_bytes_max: queue_bytes_max.unwrap_or(QUEUE_BYTES_MAX_DEFAULT.min(part)),
-            dedup_entries_max: self
-                .dedup_entries_max
-                .unwrap_or(DEDUP_ENTRIES_MAX_DEFAULT.min(part / DEDUP_ENTRY_BYTES)),
+            queue_bytes_max,
+            dedup_entries_max,
             memory_max,
             connections_max: self
                 .connections_max

@@ -11,19 +11,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub enum Reason {
     /// The relay stops, or hands over to another.
     Draining,
-    /// The memory budget is nearly used up.
-    Memory,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: &[Reason] = &[Reason::Draining, Reason::Memory];
+    pub const ALL: &[Reason] = &[Reason::Draining];
 
     /// What an operator is told.
     pub fn text(self) -> &'static str {
         match self {
             Reason::Draining => "draining: the relay stops and closes its peers",
-            Reason::Memory => "memory: the memory budget is nearly used up",
         }
     }
 
@@ -66,12 +63,11 @@ mod tests {
         let readiness = Readiness::default();
         let reasons = || readiness.reasons().collect::<Vec<_>>();
         assert_eq!(reasons(), []);
-        readiness.set(Reason::Memory, true);
         readiness.set(Reason::Draining, true);
-        assert_eq!(reasons(), [Reason::Draining, Reason::Memory]);
-        readiness.set(Reason::Memory, false);
-        readiness.set(Reason::Memory, false);
+        readiness.set(Reason::Draining, true);
         assert_eq!(reasons(), [Reason::Draining]);
-        assert!(readiness.holds(Reason::Draining) && !readiness.holds(Reason::Memory));
+        assert!(readiness.holds(Reason::Draining));
+        readiness.set(Reason::Draining, false);
+        assert!(!readiness.holds(Reason::Draining) && reasons().is_empty());
     }
 }

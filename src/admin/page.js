@@ -167,6 +167,8 @@ function showTiles(stats, rates) {
       stats.pending_peers ? `${short(stats.pending_peers)} slow, worst ${bytes(stats.pending_bytes_worst)} of ${bytes(stats.pending_bytes_max)}` : 'all keep up'),
     tile('Queue to writers', bytes(stats.queue_bytes),
       `of ${bytes(stats.queue_bytes_max)}; readers waited ${short(stats.counters.queue_waits)}×`),
+    tile('Memory for peers', bytes(stats.memory_held_bytes),
+      `of ${bytes(stats.memory_max_bytes)}; ${short(stats.counters.closed_memory)} closed for it`),
     tile('Batch', perBatch ? short(perBatch) : '–', 'messages written at a time'),
     tile('Remembered ids', short(stats.dedup_entries),
       stats.dedup_evicted_early ? `${short(stats.dedup_evicted_early)} forgotten early` : `of ${short(stats.dedup_entries_max)}`),

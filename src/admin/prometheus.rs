@@ -104,6 +104,12 @@ impl Page {
                 "Limit of what may wait for the writers.",
                 config.queue_bytes_max as u64,
             ),
+            ("memory_held_bytes", "Memory held for peers.", view.memory().held() as u64),
+            (
+                "memory_max_bytes",
+                "Limit of memory held for peers: what --memory-max leaves for them.",
+                view.memory().held_max() as u64,
+            ),
             ("dedup_entries", "Message ids that are remembered.", survey.dedup_entries),
             (
                 "dedup_entries_max",

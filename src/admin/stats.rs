@@ -47,6 +47,10 @@ pub struct Stats {
     pub queue_bytes: u64,
     /// Their limit.
     pub queue_bytes_max: u64,
+    /// Bytes of memory held for peers.
+    pub memory_held_bytes: u64,
+    /// Their limit: what `--memory-max` leaves for peers.
+    pub memory_max_bytes: u64,
     /// Message ids that are remembered.
     pub dedup_entries: u64,
     /// Their limit.
@@ -114,6 +118,8 @@ impl Stats {
             pending_peers: survey.pending_peers,
             queue_bytes: view.queued_bytes() as u64,
             queue_bytes_max: config.queue_bytes_max as u64,
+            memory_held_bytes: view.memory().held() as u64,
+            memory_max_bytes: view.memory().held_max() as u64,
             dedup_entries: survey.dedup_entries,
             dedup_entries_max: config.dedup_entries_max as u64,
             dedup_evicted_early: mesh.dedup.evicted_early(),

@@ -1,10 +1,13 @@
-//! How much memory the relay may have when nobody says: what the system gives this process.
+//! How much memory the relay may have when nobody says: what the system gives this process; and
+//! whether it is enough when somebody does.
 //!
-//! Owns: reading the limits of control groups and the size of the machine. Must not know: what the
-//! memory is for.
+//! Owns: reading the limits of control groups and the size of the machine, and what part of the
+//! memory the other limits may take. Must not know: what is held for peers.
 
 use std::fs;
 use std::path::Path;
+
+use super::DEDUP_ENTRY_BYTES;
 
 /// Of what the system gives, the part that is promised: the rest is for the kernel's buffers of our
 /// sockets and for whatever else lives here.
@@ -23,6 +26,29 @@ pub(super) fn derived() -> u64 {
         read(Path::new(&path))?.trim().parse::<u64>().ok()
     });
     limits.chain(machine).min().unwrap_or(FALLBACK_BYTES) / 100 * SHARE_PERCENT
+}
+
+/// Checks that the queues and the remembered ids, full, leave half of `memory_max` to peers.
+///
+/// # Errors
+/// They do not; it says how much they may take, for an operator to read.
+pub(super) fn check(
+    memory_max: usize,
+    queue_bytes_max: usize,
+    dedup_entries_max: usize,
+) -> Result<(), String> {
+    let dedup_bytes = dedup_entries_max.saturating_mul(DEDUP_ENTRY_BYTES);
+    if queue_bytes_max.saturating_add(dedup_bytes) <= memory_max / 2 {
+        return Ok(());
+    }
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    Err(format!(
+        "--queue-bytes-max ({}M) and --dedup-entries-max ({dedup_entries_max}, which take {}M) are together more \
+         than half of --memory-max ({}M): lower them, or raise that",
+        mib(queue_bytes_max),
+        mib(dedup_bytes),
+        mib(memory_max)
+    ))
 }
 
 /// `MemTotal` of `/proc/meminfo`.

@@ -318,3 +318,17 @@ fn what_grows_with_the_memory_follows_it_unless_it_is_given() {
     assert_eq!((given.queue_bytes_max, given.dedup_entries_max), (2 << 20, 1000));
     assert!(config(&[]).memory_max >= 64 << 20);
 }
+
+#[test]
+fn the_queues_and_the_ids_leave_half_of_a_given_memory_to_peers() {
+    let is_valid = |args: &[&str]| config(args, &[]).is_ok();
+    assert!(is_valid(&["--memory-max=64M", "--queue-bytes-max=24M"]));
+    assert!(is_valid(&["--queue-bytes-max=64G", "--dedup-entries-max=1000000000"]));
+    let queue = fault(&["--memory-max=64M", "--queue-bytes-max=25M"], &[]);
+    assert!(queue.contains("--queue-bytes-max (25M)"), "{queue}");
+    assert!(queue.contains("half of --memory-max (64M)"), "{queue}");
+    let ids = fault(&["--memory-max=256M", "--dedup-entries-max=1500000"], &[]);
+    assert!(ids.contains("--dedup-entries-max (1500000, which take 138M)"), "{ids}");
+    let variable = [("GUNMETAL_MEMORY_MAX", "64M"), ("GUNMETAL_QUEUE_BYTES_MAX", "1G")];
+    assert!(fault(&[], &variable).contains("--memory-max (64M)"));
+}

@@ -182,6 +182,7 @@ impl Relay {
             config: config.clone(),
             metrics: metrics.clone(),
             budget,
+            memory: memory.clone(),
             rosters,
             links,
         };

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::conn::Link;
+use super::memory::{Memory, Pressure};
 use super::queue::Budget;
 use super::reactor::Shared;
 use super::roster::{Left, Member, Roster};
@@ -25,6 +26,7 @@ pub struct View {
     pub(super) config: Arc<Mutex<Arc<Config>>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
+    pub(super) memory: Arc<Memory>,
     pub(super) rosters: Vec<Arc<Roster>>,
     pub(super) links: Vec<Arc<Link>>,
 }
@@ -58,6 +60,11 @@ impl View {
     /// Bytes that wait for the writers.
     pub fn queued_bytes(&self) -> usize {
         self.budget.used()
+    }
+
+    /// What is held for peers, and how much may be.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// The configured peers.
@@ -94,6 +101,12 @@ impl View {
             self.shared.readiness.reasons().map(|reason| reason.text().to_owned()).collect();
         if open >= max {
             reasons.push(format!("full: {open} connections are open, --connections-max is {max}"));
+        }
+        if self.memory.pressure() >= Pressure::High {
+            let (held, max) = (self.memory.held() >> 20, self.memory.held_max() >> 20);
+            reasons.push(format!(
+                "memory: peers hold {held} MiB of the {max} MiB that --memory-max leaves for them; new ones are refused from nine tenths on"
+            ));
         }
         reasons
     }

@@ -6,6 +6,7 @@ mod support;
 mod access;
 mod figures;
 mod health;
+mod memory;
 mod page;
 mod prometheus;
 

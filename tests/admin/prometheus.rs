@@ -33,7 +33,7 @@ fn promtool(arguments: &[&str], input: &str) -> bool {
 }
 
 /// The value of a series.
-fn value(text: &str, series: &str) -> f64 {
+pub fn value(text: &str, series: &str) -> f64 {
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("{series} in {text}")).parse().expect("a number")
 }
