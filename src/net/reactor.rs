@@ -34,7 +34,7 @@ use super::conn::{Conn, Hearing, Link, Stage};
 use super::handshake::{Newcomer, Porch, Secured};
 use super::hear::{self, Fate, Hearer};
 use super::http::{self, About, Answer};
-use super::memory::{CONNECTION_BYTES, Keeper, LOOK_BYTES, Pressure};
+use super::memory::{Keeper, LOOK_BYTES, Pressure, connection_bytes};
 use super::queue::{Outbound, Outbox};
 use super::roster::{Member, Roster};
 use super::session::Session;
@@ -441,6 +441,7 @@ impl Reactor {
         stage: Stage,
         link: Option<Arc<Link>>,
     ) -> Option<Token> {
+        let bytes = connection_bytes(session.is_some());
         let entry = self.conns.vacant_entry();
         self.generation = self.generation.wrapping_add(1) & GENERATION_MASK;
         let token = token(entry.key(), self.generation);
@@ -467,7 +468,7 @@ impl Reactor {
             bytes_in: 0,
             held: 0,
         });
-        self.keeper.gauge().add(CONNECTION_BYTES);
+        self.keeper.gauge().add(bytes);
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         Some(token)
     }
@@ -834,7 +835,8 @@ impl Reactor {
     #[doc(alias = "bye")]
     fn remove(&mut self, index: usize, ending: Ending) {
         let conn = self.conns.remove(index);
-        self.keeper.gauge().sub(conn.held + CONNECTION_BYTES);
+        let bytes = conn.held + connection_bytes(conn.socket.is_secure());
+        self.keeper.gauge().sub(bytes);
         conn.socket.end(ending);
         let ending = conn.socket.ending().unwrap_or(ending);
         conn.leave(&self.shared.mesh.peers);

@@ -7,6 +7,7 @@ mod support;
 mod certs;
 mod hostile;
 mod links;
+mod memory;
 mod reload;
 mod traffic;
 

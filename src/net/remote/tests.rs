@@ -251,6 +251,56 @@ fn the_limit_counts_only_what_is_behind_the_frame_being_written() {
 }
 
 #[test]
+fn who_goes_for_want_of_memory_is_told_unless_the_frame_being_written_is_too_long() {
+    let ending = |remote: &Remote| remote.socket().unwrap().ending();
+    for is_long in [false, true] {
+        let mut rig = Rig::new();
+        let (mut remote, mut peer) = rig.inbound();
+        if is_long {
+            rig.send(&mut remote, &text_frame(b'a', 2_000_000, 3_000));
+        }
+        let mut sent = 0;
+        while remote.backlog_bytes() < BACKLOG_BYTES_MAX / 2 {
+            rig.send(&mut remote, &text_frame(b'b', 9_000, 3_000));
+            sent += 1;
+        }
+        let held = rig.gauge.held();
+        assert!(held > remote.backlog_bytes());
+        remote.evict(TOKEN, &rig.pen());
+        assert_eq!(ending(&remote), Some(Ending::Memory));
+        assert_eq!(remote.closing_since().is_some(), !is_long);
+        if is_long {
+            assert_eq!((remote.held_bytes(), rig.gauge.held()), (0, 0));
+            continue;
+        }
+        assert!(remote.held_bytes() < held && rig.gauge.held() < held);
+        let bytes = rig.read_to_end(&mut remote, &mut peer);
+        let frames = said(bytes);
+        assert_eq!(frames.last(), Some(&closed(1013)));
+        assert!(frames.len() <= sent && frames.len() > 1, "the frames behind are given up");
+        assert_eq!((remote.held_bytes(), rig.gauge.held()), (0, 0));
+    }
+}
+
+#[test]
+fn a_link_that_is_down_gives_up_what_waits_and_stays_and_who_is_closing_is_cut() {
+    let mut rig = Rig::new();
+    let mut link = Remote::new(PeerId::new(1, 0), true);
+    rig.send(&mut link, &text_frame(b'a', 9_000, 3_000));
+    assert!(rig.gauge.held() > 9_000);
+    link.evict(TOKEN, &rig.pen());
+    check(&link);
+    assert!(link.is_open() && link.held_bytes() == 0 && rig.gauge.held() == 0);
+    let (mut remote, _peer) = rig.inbound();
+    rig.send(&mut remote, &text_frame(b'a', 2_000_000, 3_000));
+    let close = remote.close_frame(frame::CLOSE_RESTART, "");
+    remote.finish(close, TOKEN, &rig.pen());
+    remote.evict(TOKEN, &rig.pen());
+    assert!(!remote.is_open() && remote.closing_since().is_none());
+    assert_eq!((remote.held_bytes(), rig.gauge.held()), (0, 0));
+}
+
+#[test]
 fn a_peer_is_stuck_since_it_last_took_something() {
     let mut rig = Rig::new();
     let (mut remote, mut peer) = rig.inbound();
