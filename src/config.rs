@@ -62,6 +62,8 @@ const MEMORY_PART: usize = 8;
 const OPEN_FILES_RESERVED: usize = 64;
 /// Files each thread needs: its poll, its waker, its listener.
 const OPEN_FILES_PER_THREAD: usize = 4;
+/// Files that answering requests for files needs: the files, each connection a second time, the thread's own.
+const OPEN_FILES_OF_WWW: usize = 64 + 64 + 8;
 
 /// A configuration in force: validated, every default filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +118,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Over how long a stopping relay closes its peers.
     pub drain_time: Duration,
+    /// The directory of files that plain requests may get; `None`: no files.
+    pub www: Option<PathBuf>,
     /// Where the operator looks.
     pub admin: Admin,
     /// Who may come in, and how much each may say.
@@ -211,6 +215,7 @@ impl Config {
             let (cert, key) = (files.cert.display(), files.key.display());
             lines.push(format!("TLS: certificate {cert}, key {key}"));
         }
+        lines.extend(self.www.iter().map(|dir| format!("files: {}", dir.display())));
         lines.push(format!("threads: {} reactors, {} writers", self.reactors, self.writers));
         lines.push(self.limits_line());
         lines.push(self.times_line());
@@ -320,6 +325,10 @@ pub(crate) struct Flags {
     #[command(flatten)]
     admission: AdmissionFlags,
 
+    /// Directory of files to serve beside /gun, such as npm's gun.js; its index.html takes the place of the relay's page
+    #[arg(long, value_name = "DIR", help_heading = "Network")]
+    www: Option<PathBuf>,
+
     /// Threads that read, at most 64; 0: one per core
     #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
           value_parser = count(0..=THREADS_MAX as u64))]
@@ -409,6 +418,7 @@ impl Flags {
         let spare_files = open_files_max.saturating_sub(
             OPEN_FILES_RESERVED
                 + OPEN_FILES_PER_THREAD * (reactors + writers + shakers)
+                + self.www.as_ref().map_or(0, |_| OPEN_FILES_OF_WWW)
                 + self.peers.0.len(),
         );
         let memory_max = self.memory_max.unwrap_or(Size(memory::derived())).bytes();
@@ -444,6 +454,7 @@ impl Flags {
             stall_timeout: self.stall_timeout,
             drain_delay: self.drain_delay,
             drain_time: self.drain_time,
+            www: self.www,
             admin: self.admin.unwrap_or_default(),
             admission: self.admission.resolve()?,
             log: self.log,

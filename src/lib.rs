@@ -26,6 +26,7 @@
 //! | [`metrics`] | what is counted | who counts |
 //! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
 //! | [`http_thread`] | HTTP apart from the data path: hyper on a thread of its own | what it serves |
+//! | [`www`] | which files of `--www` may be seen, and how they are answered | connections |
 //!
 //! `ws` and `dam` are sans-I/O: bytes go in, decisions come out. That is what makes tests,
 //! simulation and fuzzing cheap. They know neither each other nor `net`.
@@ -67,6 +68,10 @@
 //! - No peer can make the relay dial, run or write anything.
 //! - Everything is bounded, by a limit with a name: see the table in the README.
 //! - What grows with what peers do is counted in [`net::memory`], and the sum has a limit as well.
+//!
+//! With `--www` a reactor that has read a plain request for a file hands the connection and what it has
+//! read to [`net::web`], a thread of its own, where [`net::pipe`] makes the socket, TLS included, a
+//! stream for hyper. One request, one answer, and the connection ends there.
 //!
 //! # TLS
 //!
@@ -125,3 +130,4 @@ pub mod readiness;
 pub mod service;
 pub mod tls;
 pub mod ws;
+pub mod www;
