@@ -84,6 +84,8 @@ pub struct Config {
     pub reactors: usize,
     /// Threads that write, at least one.
     pub writers: usize,
+    /// Peers that one writer takes before another one gets any.
+    pub peers_per_writer: usize,
     /// How long a writer collects messages before it writes (Gun: `opt.gap`).
     pub batch_gap: Duration,
     /// Up to how many bytes of messages share a frame (Gun: `opt.pack`); follows `message_bytes_max`.
@@ -201,7 +203,7 @@ impl Config {
 
     /// The default with two threads of each kind, so that a test crosses threads on any machine.
     pub fn for_tests() -> Config {
-        Config { reactors: 2, writers: 2, ..Config::default() }
+        Config { reactors: 2, writers: 2, peers_per_writer: 1, ..Config::default() }
     }
 
     /// What a relay says when it starts; `bound` is where it listens in fact.
@@ -337,6 +339,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
           value_parser = count(0..=THREADS_MAX as u64))]
     writers: usize,
+    /// Peers that one writer takes before another one gets any; from then on they are shared out evenly
+    #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 64,
+          value_parser = count(1..=1_000_000))]
+    peers_per_writer: usize,
     /// Milliseconds to collect messages before writing them; 0: write at once
     #[arg(long, value_name = "MS", help_heading = "Threads", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=1000))]
@@ -433,6 +439,7 @@ impl Flags {
             peers: self.peers.0,
             reactors,
             writers,
+            peers_per_writer: self.peers_per_writer,
             batch_gap: Duration::from_millis(self.gap),
             batch_bytes_max: (message_bytes_max / MESSAGES_PER_BATCH).max(1),
             message_bytes_max,

@@ -4,7 +4,8 @@
 //! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
 //!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
 //!   [`handshake`]: threads that shake hands for TLS.
-//! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
+//! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them; [`placement`] says
+//!   which writer a peer gets.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
 //! - [`memory`]: what is held for peers, and who goes when it is too much.
@@ -24,6 +25,7 @@ pub mod hear;
 pub mod http;
 pub mod memory;
 pub mod pipe;
+pub mod placement;
 pub mod queue;
 pub mod reactor;
 pub mod relay;

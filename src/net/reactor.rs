@@ -35,6 +35,7 @@ use super::handshake::{Newcomer, Porch, Secured};
 use super::hear::{self, Fate, Hearer};
 use super::http::{self, About, Answer};
 use super::memory::{CONNECTION_BYTES, Held, Keeper, LOOK_BYTES, Pressure};
+use super::placement::Placement;
 use super::queue::{Outbound, Outbox};
 use super::roster::{Member, Roster};
 use super::session::Session;
@@ -114,13 +115,15 @@ pub struct Shared {
     pub links: AtomicUsize,
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
+    /// Which writer a new peer gets.
+    pub placement: Placement,
 }
 
 impl Shared {
-    /// An id for a new peer. Writers get peers in turn.
+    /// An id for a new peer, which names its writer.
     pub fn next_peer(&self) -> PeerId {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        PeerId::new(sequence, (sequence % self.config.writers as u64) as u8)
+        PeerId::new(sequence, self.placement.enter() as u8)
     }
 }
 
@@ -892,6 +895,9 @@ impl Reactor {
             link.ended.add(1);
             self.shared.links.fetch_sub(1, Ordering::Relaxed);
             link.report(ending, &self.shared.mesh.peers);
+        } else if let Some(peer) = conn.peer() {
+            // A link keeps its place while it is down.
+            self.shared.placement.leave(peer.writer());
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.counters.count(Counter::Closed);

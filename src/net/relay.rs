@@ -23,6 +23,7 @@ use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use super::handshake::{self, Doors, Porch, Secured, Shaker};
 use super::memory::{Keeper, Memory, Pressure};
+use super::placement::Placement;
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, Reactor, Shared};
 use super::renewal;
@@ -131,6 +132,7 @@ impl Relay {
             open: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
+            placement: Placement::new(config.writers, config.peers_per_writer),
             readiness: Readiness::default(),
             config: config.clone(),
         });
