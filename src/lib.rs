@@ -25,6 +25,7 @@
 //! | [`logs`], [`readiness`], [`health`] | log lines; whether new peers should come; asking a relay from outside | each other |
 //! | [`metrics`] | what is counted | who counts |
 //! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
+//! | [`top`] | `gunmetal top`: what `admin` tells, in a terminal | how the relay works |
 //! | [`http_thread`] | HTTP apart from the data path: hyper on a thread of its own | what it serves |
 //! | [`www`] | which files of `--www` may be seen, and how they are answered | connections |
 //!
@@ -129,5 +130,6 @@ pub mod net;
 pub mod readiness;
 pub mod service;
 pub mod tls;
+pub mod top;
 pub mod ws;
 pub mod www;
