@@ -106,6 +106,18 @@
 //! that much for every connection that ever sent one. tungstenite is the oracle in
 //! the reader's tests, and its handshake keys are used.
 //!
+//! **simd-json** for parsing? Routing needs whether a text is JSON and where the members of its
+//! messages are; a tape has every value, unescaped, and up to 30 bytes for each byte of text. Both
+//! ways side by side, medians of two rounds: a put 433 ns with the tape and its walk against 228 ns
+//! with [`dam::scan`], a batch of 50 messages 19.5 µs against 10.0 µs, 64 KiB in one value 17.3 µs
+//! against 8.9 µs, and half an emoji, which only JavaScript accepts and the tape refuses, 0.96 µs
+//! against 0.34 µs. `cargo bench --bench batch` has the tape alone beside it.
+//!
+//! **dashmap** for the memory of ids? Two of them, one for each generation, were it: two locks and
+//! up to five looks for an id. One lock over both generations of a shard takes a new id in 58 ns
+//! instead of 116 ns among 10,000, and in 133 ns instead of 247 ns among a million (medians of three
+//! rounds side by side). Names of peers are in a dashmap.
+//!
 //! **One generation in the dedup table, with a sweep?** Gun sweeps all ids every 9 s. Two
 //! generations that rotate give the same life (9 to 18 s after the last touch) and expire in the
 //! time it takes to empty a table.
