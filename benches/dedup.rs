@@ -1,4 +1,5 @@
-//! `dam/dedup.rs`: is an id new? Beside it a map under one lock, and the standard library's hash.
+//! `dam/dedup.rs`: is an id new? Beside it a dashmap, which has no generations, a map under one lock,
+//! and the standard library's hash.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -7,7 +8,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gunmetal::dam::dedup::{Dedup, Entry, GENERATION_MS, Keys};
+use dashmap::DashMap;
+use gunmetal::dam::dedup::{Dedup, Entry, GENERATION_MS, Key, Keys};
 
 fn keys() -> Keys {
     Keys::new([7; 192])
@@ -72,6 +74,17 @@ fn sizes(criterion: &mut Criterion) {
             bencher.iter(|| {
                 id += 1;
                 assert!(dedup.first(keys.of(&id.to_le_bytes()), Entry::SEEN));
+            });
+        });
+        let map: DashMap<Key, Entry> = DashMap::new();
+        (0..entries).for_each(|id| {
+            map.insert(keys.of(&id.to_le_bytes()), Entry::SEEN);
+        });
+        let mut id = entries;
+        group.bench_function(BenchmarkId::new("new in a dashmap", entries), |bencher| {
+            bencher.iter(|| {
+                id += 1;
+                map.entry(keys.of(&id.to_le_bytes())).or_insert(Entry::SEEN);
             });
         });
     }

@@ -4,6 +4,7 @@
 //! [`config`]'s.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,26 @@ pub enum Order {
     Check(Box<Loaded>),
     /// `gunmetal health [URL]`: ask a relay whether it is well.
     Health(Health),
+    /// `gunmetal top`: show a relay in the terminal.
+    Top(Top),
+}
+
+/// Arguments of `gunmetal top`.
+#[derive(Args, Debug)]
+pub struct Top {
+    /// Where the relay's operator looks [default: the address that a relay with this environment has]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<SocketAddr>,
+    /// Print one plain table and exit
+    #[arg(long)]
+    pub once: bool,
+}
+
+impl Top {
+    /// Where to ask; `None`: a relay with this environment has no such place.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
 }
 
 /// Arguments of `gunmetal health`.
@@ -100,6 +121,13 @@ impl Order {
                 }
                 Ok(Order::Health(health))
             }
+            Some(("top", given)) => {
+                let mut top = Top::from_arg_matches(given)?;
+                if top.admin.is_none() {
+                    top.admin = Config::parse_from(["gunmetal"], env)?.admin.address();
+                }
+                Ok(Order::Top(top))
+            }
             _ => Ok(Order::Serve(Config::load(args, env)?.into())),
         }
     }
@@ -108,11 +136,13 @@ impl Order {
 /// The command line with its subcommands.
 fn command() -> Command {
     let check = Flags::command().name("check").after_help("");
+    let top = Top::augment_args(Command::new("top"));
     let health = Health::augment_args(Command::new("health"));
     Flags::command()
         .args_conflicts_with_subcommands(true)
         .subcommand(check.about("Check the settings, print what would be in force, and exit"))
         .subcommand(health.about("Ask a running relay whether it is well; the exit code says so"))
+        .subcommand(top.about("Show a running relay and its peers in the terminal"))
 }
 
 /// How a relay of this configuration is reached from its own machine.

@@ -62,6 +62,8 @@ const MEMORY_PART: usize = 8;
 const OPEN_FILES_RESERVED: usize = 64;
 /// Files each thread needs: its poll, its waker, its listener.
 const OPEN_FILES_PER_THREAD: usize = 4;
+/// Files that answering requests for files needs: the files, each connection a second time, the thread's own.
+const OPEN_FILES_OF_WWW: usize = 64 + 64 + 8;
 
 /// A configuration in force: validated, every default filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +84,8 @@ pub struct Config {
     pub reactors: usize,
     /// Threads that write, at least one.
     pub writers: usize,
+    /// Peers that one writer takes before another one gets any.
+    pub peers_per_writer: usize,
     /// How long a writer collects messages before it writes (Gun: `opt.gap`).
     pub batch_gap: Duration,
     /// Up to how many bytes of messages share a frame (Gun: `opt.pack`); follows `message_bytes_max`.
@@ -116,6 +120,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// Over how long a stopping relay closes its peers.
     pub drain_time: Duration,
+    /// The directory of files that plain requests may get; `None`: no files.
+    pub www: Option<PathBuf>,
     /// Where the operator looks.
     pub admin: Admin,
     /// Who may come in, and how much each may say.
@@ -197,7 +203,7 @@ impl Config {
 
     /// The default with two threads of each kind, so that a test crosses threads on any machine.
     pub fn for_tests() -> Config {
-        Config { reactors: 2, writers: 2, ..Config::default() }
+        Config { reactors: 2, writers: 2, peers_per_writer: 1, ..Config::default() }
     }
 
     /// What a relay says when it starts; `bound` is where it listens in fact.
@@ -211,6 +217,7 @@ impl Config {
             let (cert, key) = (files.cert.display(), files.key.display());
             lines.push(format!("TLS: certificate {cert}, key {key}"));
         }
+        lines.extend(self.www.iter().map(|dir| format!("files: {}", dir.display())));
         lines.push(format!("threads: {} reactors, {} writers", self.reactors, self.writers));
         lines.push(self.limits_line());
         lines.push(self.times_line());
@@ -320,6 +327,10 @@ pub(crate) struct Flags {
     #[command(flatten)]
     admission: AdmissionFlags,
 
+    /// Directory of files to serve beside /gun, such as npm's gun.js; its index.html takes the place of the relay's page
+    #[arg(long, value_name = "DIR", help_heading = "Network")]
+    www: Option<PathBuf>,
+
     /// Threads that read, at most 64; 0: one per core
     #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
           value_parser = count(0..=THREADS_MAX as u64))]
@@ -328,6 +339,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 0,
           value_parser = count(0..=THREADS_MAX as u64))]
     writers: usize,
+    /// Peers that one writer takes before another one gets any; from then on they are shared out evenly
+    #[arg(long, value_name = "COUNT", help_heading = "Threads", default_value_t = 64,
+          value_parser = count(1..=1_000_000))]
+    peers_per_writer: usize,
     /// Milliseconds to collect messages before writing them; 0: write at once
     #[arg(long, value_name = "MS", help_heading = "Threads", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=1000))]
@@ -409,6 +424,7 @@ impl Flags {
         let spare_files = open_files_max.saturating_sub(
             OPEN_FILES_RESERVED
                 + OPEN_FILES_PER_THREAD * (reactors + writers + shakers)
+                + self.www.as_ref().map_or(0, |_| OPEN_FILES_OF_WWW)
                 + self.peers.0.len(),
         );
         let memory_max = self.memory_max.unwrap_or(Size(memory::derived())).bytes();
@@ -430,6 +446,7 @@ impl Flags {
             peers: self.peers.0,
             reactors,
             writers,
+            peers_per_writer: self.peers_per_writer,
             batch_gap: Duration::from_millis(self.gap),
             batch_bytes_max: (message_bytes_max / MESSAGES_PER_BATCH).max(1),
             message_bytes_max,
@@ -449,6 +466,7 @@ impl Flags {
             stall_timeout: self.stall_timeout,
             drain_delay: self.drain_delay,
             drain_time: self.drain_time,
+            www: self.www,
             admin: self.admin.unwrap_or_default(),
             admission: self.admission.resolve()?,
             log: self.log,

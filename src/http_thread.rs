@@ -40,6 +40,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// Then it has this long for the response that is being sent.
 const LAST_RESPONSE_TIME: Duration = Duration::from_secs(10);
+/// Threads that wait for files, of each HTTP thread that reads some.
+const FILE_THREADS_MAX: usize = 4;
 /// How long accepting pauses when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,12 +62,21 @@ impl HttpThread {
     /// # Errors
     /// The process may not have another thread or poll.
     pub fn start(name: &str) -> io::Result<HttpThread> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(FILE_THREADS_MAX)
+            .build()?;
         let handle = runtime.handle().clone();
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || runtime.block_on(pending::<()>()))?;
         Ok(HttpThread { runtime: handle })
+    }
+
+    /// Does this besides.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
     }
 
     /// Serves what connects to `listener`, from now on and until the result is closed.

@@ -25,7 +25,9 @@
 //! | [`logs`], [`readiness`], [`health`] | log lines; whether new peers should come; asking a relay from outside | each other |
 //! | [`metrics`] | what is counted | who counts |
 //! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
+//! | [`top`] | `gunmetal top`: what `admin` tells, in a terminal | how the relay works |
 //! | [`http_thread`] | HTTP apart from the data path: hyper on a thread of its own | what it serves |
+//! | [`www`] | which files of `--www` may be seen, and how they are answered | connections |
 //!
 //! `ws` and `dam` are sans-I/O: bytes go in, decisions come out. That is what makes tests,
 //! simulation and fuzzing cheap. They know neither each other nor `net`.
@@ -68,6 +70,10 @@
 //! - Everything is bounded, by a limit with a name: see the table in the README.
 //! - What grows with what peers do is counted in [`net::memory`], and the sum has a limit as well.
 //!
+//! With `--www` a reactor that has read a plain request for a file hands the connection and what it has
+//! read to [`net::web`], a thread of its own, where [`net::pipe`] makes the socket, TLS included, a
+//! stream for hyper. One request, one answer, and the connection ends there.
+//!
 //! # TLS
 //!
 //! A reactor that accepts a connection for TLS passes it to [`net::handshake`], a few threads of
@@ -100,6 +106,18 @@
 //! that much for every connection that ever sent one. tungstenite is the oracle in
 //! the reader's tests, and its handshake keys are used.
 //!
+//! **simd-json** for parsing? Routing needs whether a text is JSON and where the members of its
+//! messages are; a tape has every value, unescaped, and up to 30 bytes for each byte of text. Both
+//! ways side by side, medians of two rounds: a put 433 ns with the tape and its walk against 228 ns
+//! with [`dam::scan`], a batch of 50 messages 19.5 µs against 10.0 µs, 64 KiB in one value 17.3 µs
+//! against 8.9 µs, and half an emoji, which only JavaScript accepts and the tape refuses, 0.96 µs
+//! against 0.34 µs. `cargo bench --bench batch` has the tape alone beside it.
+//!
+//! **dashmap** for the memory of ids? Two of them, one for each generation, were it: two locks and
+//! up to five looks for an id. One lock over both generations of a shard takes a new id in 58 ns
+//! instead of 116 ns among 10,000, and in 133 ns instead of 247 ns among a million (medians of three
+//! rounds side by side). Names of peers are in a dashmap.
+//!
 //! **One generation in the dedup table, with a sweep?** Gun sweeps all ids every 9 s. Two
 //! generations that rotate give the same life (9 to 18 s after the last touch) and expire in the
 //! time it takes to empty a table.
@@ -124,4 +142,6 @@ pub mod net;
 pub mod readiness;
 pub mod service;
 pub mod tls;
+pub mod top;
 pub mod ws;
+pub mod www;

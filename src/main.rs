@@ -3,15 +3,16 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use gunmetal::cli::{Health, Order};
+use gunmetal::cli::{Health, Order, Top};
 use gunmetal::config::Loaded;
-use gunmetal::{health, service};
+use gunmetal::{health, service, top};
 
 fn main() -> ExitCode {
     match Order::from_args() {
         Order::Serve(loaded) => service::run(*loaded),
         Order::Check(loaded) => check(&loaded),
         Order::Health(order) => ask(&order),
+        Order::Top(order) => show(&order),
     }
 }
 
@@ -33,6 +34,20 @@ fn ask(order: &Health) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("{url} is not well: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn show(order: &Top) -> ExitCode {
+    let Some(admin) = order.admin() else {
+        eprintln!("GUNMETAL_ADMIN is off: name the relay's admin address, --admin ADDRESS:PORT");
+        return ExitCode::FAILURE;
+    };
+    match top::run(admin, order.once) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

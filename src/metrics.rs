@@ -83,6 +83,10 @@ counters! {
     RejectedToken = "rejected_token",
     /// Connections of a trusted proxy turned away because they began with no PROXY header.
     RejectedProxyHeader = "rejected_proxy_header",
+    /// Requests for files turned away because as many were being answered as may be.
+    RejectedWww = "rejected_www",
+    /// Answers with a file that were begun and not finished, or could not be begun.
+    WwwFailures = "www_failures",
     /// Times a peer was not read for a while because it went over its rates.
     ReadPauses = "read_pauses",
     /// Requests that were no acceptable HTTP.

@@ -108,6 +108,7 @@ impl Profile {
 /// The part of the command line that is about admission.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Who may come in")]
+#[allow(rustdoc::bare_urls)] // The comments are the text of --help.
 pub(super) struct AdmissionFlags {
     /// Defaults for a purpose: public sets the limits below that a relay open to strangers needs;
     /// each can still be set by its own flag

@@ -4,7 +4,7 @@
 //! Must not know: what members mean, texts, answers.
 //! Invariants: what is accepted is valid JSON, nested no deeper than allowed; what is not accepted
 //! may yet be, and is for [`lenient`](super::lenient) to judge; nothing is copied or unescaped;
-//! nothing recurses; memory is bounded by [`SPANS_MAX`] and the depth.
+//! nothing recurses; memory is bounded by `SPANS_MAX` and the depth.
 
 /// A frame of more elements or members than this is not scanned, which bounds the memory kept.
 const SPANS_MAX: usize = 1 << 15;

@@ -12,6 +12,8 @@ use crate::ws::upgrade::{BadUpgrade, HeadError, Method, Request, accept};
 
 /// Where Gun connects.
 const GUN_PATH: &str = "/gun";
+/// Where load balancers ask.
+const HEALTH_PATH: &str = "/healthz";
 /// Shown when a request does not say by which name it reached us.
 const HOST_FALLBACK: &str = "HOST:8765";
 /// Longest `Host` that is believed, in bytes: a DNS name and a port.
@@ -98,6 +100,29 @@ pub fn reject(rejection: Rejection) -> Vec<u8> {
         .into_bytes(true)
 }
 
+/// Whether a file may be the answer, rather than what [`answer`] says.
+pub fn may_be_file(request: &Request) -> bool {
+    let is_plain = matches!(request.upgrade, None | Some(Err(BadUpgrade::OtherProtocol)));
+    let is_file = match &*request.path {
+        GUN_PATH | HEALTH_PATH => false,
+        "/" => !request.accepts_json,
+        _ => true,
+    };
+    is_plain && is_file && matches!(request.method, Method::Get | Method::Head)
+}
+
+/// The answer to a request for a file when too many are being answered.
+pub fn files_busy() -> Vec<u8> {
+    let text = "gunmetal: too many ask for files at the same time. Try again in 1 s.\n";
+    Response::text("503 Service Unavailable", text).with("Retry-After: 1\r\n").into_bytes(true)
+}
+
+/// The answer to a request for a file that cannot be read.
+pub fn file_failed() -> Vec<u8> {
+    Response::text("500 Internal Server Error", "gunmetal: the file cannot be read.\n")
+        .into_bytes(true)
+}
+
 /// The answer, in plain, to plain HTTP where TLS is spoken.
 pub fn tls_only() -> Vec<u8> {
     let text =
@@ -118,7 +143,7 @@ fn plain(request: &Request, about: &About) -> (Response, &'static str) {
         (_, GUN_PATH) => (upgrade_required(request, about), "upgrade_required"),
         (_, "/") if request.accepts_json => (summary(request, about), "summary"),
         (_, "/") => (page(request, about), "page"),
-        (_, "/healthz") => (Response::text("200 OK", "ok\n"), "health"),
+        (_, HEALTH_PATH) => (Response::text("200 OK", "ok\n"), "health"),
         _ => (not_found(request, about), "not_found"),
     }
 }
@@ -162,7 +187,7 @@ fn not_found(request: &Request, about: &About) -> Response {
     let (scheme, host) = (about.scheme(), shown_host(request));
     let text = format!(
         "gunmetal: nothing here. This is a relay for Gun: Gun(['{scheme}://{host}/gun'])\n\
-         It serves no files; gun.js comes with the npm package \"gun\".\n"
+         gun.js comes with the npm package \"gun\"; its operator can put it into the --www directory.\n"
     );
     Response::text("404 Not Found", text)
 }

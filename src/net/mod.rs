@@ -4,11 +4,13 @@
 //! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
 //!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
 //!   [`handshake`]: threads that shake hands for TLS.
-//! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them.
+//! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them; [`placement`] says
+//!   which writer a peer gets.
 //! - [`writer`]: a thread that writes. [`coalesce`]: many messages into few frames. [`remote`]: one
 //!   peer's backlog.
 //! - [`memory`]: what is held for peers, and who goes when it is too much.
 //! - [`view`]: what may be seen of it all. [`roster`]: the peers of a reactor.
+//! - [`web`]: a thread for those that ask for files, through a [`pipe`].
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share, and [`session`]
 //!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
 
@@ -22,6 +24,8 @@ pub mod handshake;
 pub mod hear;
 pub mod http;
 pub mod memory;
+pub mod pipe;
+pub mod placement;
 pub mod queue;
 pub mod reactor;
 pub mod relay;
@@ -32,6 +36,7 @@ pub mod session;
 pub mod socket;
 pub mod timers;
 pub mod view;
+pub mod web;
 pub mod writer;
 
 /// What [`bell`] is made of. Its test puts loom's in their place.

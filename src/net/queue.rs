@@ -393,24 +393,29 @@ impl Outbox {
         let turn = Turn { text, items, bytes, read_at: self.read_at, messages, budget, _held };
         let turn = Arc::new(turn);
         let writers = std::mem::take(&mut self.writers);
-        for (index, lane) in self.lanes.iter().enumerate() {
-            if writers & 1 << index != 0 {
-                self.push_turn(lane, turn.clone());
-            }
+        let concerned = |index: &usize| writers & 1 << index != 0;
+        // All have it before the first one is woken, who may take this thread's core: a peer that
+        // joins meanwhile, by another reactor, is not to hear what others heard long before.
+        for index in (0..self.lanes.len()).filter(concerned) {
+            self.push_turn(index, turn.clone(), writers);
         }
+        (0..self.lanes.len()).filter(concerned).for_each(|index| self.lanes[index].bell.ring());
     }
 
-    fn push_turn(&self, lane: &Lane, turn: Arc<Turn>) {
+    fn push_turn(&self, index: usize, turn: Arc<Turn>, writers: u64) {
+        let lane = &self.lanes[index];
         match lane.sender.try_send(turn) {
             Ok(()) => {}
             Err(TrySendError::Full(turn)) => {
                 self.counters.count(Counter::QueueWaits);
+                // Those before it are not to wait as well.
+                let before = (0..index).filter(|index| writers & 1 << index != 0);
+                before.for_each(|index| self.lanes[index].bell.ring());
                 // An error says that the writer has ended, as it does when the relay stops.
                 let _ended = lane.sender.send(turn);
             }
             Err(TrySendError::Disconnected(_)) => {}
         }
-        lane.bell.ring();
     }
 }
 

@@ -34,12 +34,14 @@ use super::conn::{Conn, Hearing, Link, Stage};
 use super::handshake::{Newcomer, Porch, Secured};
 use super::hear::{self, Fate, Hearer};
 use super::http::{self, About, Answer};
-use super::memory::{Keeper, LOOK_BYTES, Pressure, connection_bytes};
+use super::memory::{Held, Keeper, LOOK_BYTES, Pressure, connection_bytes};
+use super::placement::Placement;
 use super::queue::{Outbound, Outbox};
 use super::roster::{Member, Roster};
 use super::session::Session;
 use super::socket::{Ending, Received, Socket};
 use super::timers::Timers;
+use super::web::{self, Visitor, Web};
 use crate::config::Config;
 use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::{Mesh, Peer, Router};
@@ -113,13 +115,28 @@ pub struct Shared {
     pub links: AtomicUsize,
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
+    /// Which writer a new peer gets.
+    pub placement: Placement,
 }
 
 impl Shared {
-    /// An id for a new peer. Writers get peers in turn.
+    /// An id for a new peer, which names its writer.
     pub fn next_peer(&self) -> PeerId {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        PeerId::new(sequence, (sequence % self.config.writers as u64) as u8)
+        PeerId::new(sequence, self.placement.enter() as u8)
+    }
+}
+
+/// What a connection that is served elsewhere is counted with, until it ends.
+struct Stay {
+    shared: Arc<Shared>,
+    _pass: Option<Pass>,
+    _held: Held,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -131,6 +148,8 @@ pub struct Parts {
     pub index: usize,
     /// Where TLS handshakes are made, if any are.
     pub porch: Option<Arc<Porch>>,
+    /// Where requests for files are answered, if they are.
+    pub web: Option<Arc<Web>>,
     /// What other threads want.
     pub commands: Receiver<Command>,
     /// What all reactors share.
@@ -161,6 +180,7 @@ pub struct Reactor {
     acceptor: Acceptor,
     tls_acceptor: Acceptor,
     porch: Option<Arc<Porch>>,
+    web: Option<Arc<Web>>,
     commands: Receiver<Command>,
     router: Router,
     outbox: Outbox,
@@ -196,6 +216,7 @@ impl Reactor {
             acceptor: Acceptor::default(),
             tls_acceptor: Acceptor::default(),
             porch: parts.porch,
+            web: parts.web,
             commands: parts.commands,
             router: parts.router,
             outbox: parts.outbox,
@@ -756,9 +777,38 @@ impl Reactor {
             }
             Answer::Close(response, label) => {
                 self.counters.count(Counter::HttpAnswered);
+                if http::may_be_file(&request)
+                    && let Some(web) = self.web.clone()
+                {
+                    return self.hand_over(index, &web, head, response);
+                }
                 tracing::debug!(address = %self.conns[index].socket.address, "answered: {label}");
                 self.respond(index, &response);
             }
+        }
+    }
+
+    /// The connection is served elsewhere: `request` by a file, or with `otherwise` if there is none. It stays counted
+    /// until it ends.
+    fn hand_over(&mut self, index: usize, web: &Arc<Web>, request: Vec<u8>, otherwise: Vec<u8>) {
+        let Some(place) = web.place() else {
+            self.counters.count(Counter::RejectedWww);
+            return self.respond(index, &http::files_busy());
+        };
+        let conn = self.conns.remove(index);
+        let bytes = conn.held + connection_bytes(conn.socket.is_secure());
+        self.keeper.gauge().sub(bytes);
+        let stay = Stay {
+            shared: self.shared.clone(),
+            _pass: conn.pass,
+            _held: Held::new(&self.keeper.memory().of_all(), web::CONNECTION_BYTES),
+        };
+        // Nobody else has the socket before the connection is a peer.
+        let socket = Arc::into_inner(conn.socket);
+        let Some(mut socket) = socket else { return };
+        if socket.unwatch(self.poll.registry()).is_ok() {
+            let stay = Box::new((place, stay));
+            web.serve(Visitor { socket, request, otherwise, stay });
         }
     }
 
@@ -848,6 +898,9 @@ impl Reactor {
             link.ended.add(1);
             self.shared.links.fetch_sub(1, Ordering::Relaxed);
             link.report(ending, &self.shared.mesh.peers);
+        } else if let Some(peer) = conn.peer() {
+            // A link keeps its place while it is down.
+            self.shared.placement.leave(peer.writer());
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.counters.count(Counter::Closed);

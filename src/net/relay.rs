@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -22,12 +23,14 @@ use super::conn::Link;
 use super::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use super::handshake::{self, Doors, Porch, Secured, Shaker};
 use super::memory::{Keeper, Memory, Pressure};
+use super::placement::Placement;
 use super::queue::{self, Budget, Lane, Outbound, Outbox};
 use super::reactor::{self, COMMANDS, Command, Reactor, Shared};
 use super::renewal;
 use super::roster::Roster;
 use super::session::Session;
 use super::view::View;
+use super::web::Web;
 use super::writer::{self, BELL, Writer};
 use crate::config::{Config, PeerUrl};
 use crate::dam::batch::Limits;
@@ -115,8 +118,8 @@ impl Relay {
     /// until it [serves](Self::serve).
     ///
     /// # Errors
-    /// The certificate cannot be used, there are no roots for links that need them, or the process may not have the
-    /// threads or files it needs.
+    /// The certificate cannot be used, there are no roots for links that need them, there is no directory of files
+    /// where one is configured, or the process may not have the threads or files it needs.
     pub fn prepare(config: Config, listeners: Vec<StdTcpListener>) -> io::Result<Relay> {
         let identity = load_identity(&config)?;
         let roots = load_roots(&config)?;
@@ -129,6 +132,7 @@ impl Relay {
             open: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
+            placement: Placement::new(config.writers, config.peers_per_writer),
             readiness: Readiness::default(),
             config: config.clone(),
         });
@@ -155,9 +159,10 @@ impl Relay {
         for index in 0..config.writers {
             starter.start_writer(index)?;
         }
+        let web = starter.start_web()?;
         let mut reactors = Vec::new();
         for index in 0..config.reactors {
-            reactors.push(starter.start_reactor(index, porch.clone())?);
+            reactors.push(starter.start_reactor(index, porch.clone(), web.clone())?);
         }
         let mut renewals = None;
         if let (Some(identity), Some(porch)) = (&identity, &porch) {
@@ -487,10 +492,17 @@ impl Starter {
         self.spawn(name, move || writer.run())
     }
 
+    fn start_web(&self) -> io::Result<Option<Arc<Web>>> {
+        let config = &self.shared.config;
+        let start = |dir: &PathBuf| Web::start(dir, config, self.metrics.for_thread());
+        config.www.as_ref().map(start).transpose()
+    }
+
     fn start_reactor(
         &mut self,
         index: usize,
         porch: Option<Arc<Porch>>,
+        web: Option<Arc<Web>>,
     ) -> io::Result<ReactorHandle> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), COMMANDS)?);
@@ -507,6 +519,7 @@ impl Starter {
             poll,
             index,
             porch,
+            web,
             commands,
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
             outbox: self.outbox(),

@@ -1,13 +1,13 @@
 //! The TLS side of a connection: one rustls state for two threads.
 //!
 //! The reactor reads and the writer writes, and both need the state: a lock guards it. Neither holds
-//! it for longer than one buffer takes to decrypt, or [`SEALED_BYTES_MAX`] to encrypt, and never
+//! it for longer than one buffer takes to decrypt, or `SEALED_BYTES_MAX` to encrypt, and never
 //! while it waits for the kernel.
 //!
 //! Owns: what becomes of ciphertext. Must not know: frames, backlogs, polls.
 //!
 //! Invariants:
-//! - At most [`SEALED_BYTES_MAX`] of plaintext, as ciphertext, wait here for the kernel. Nothing more
+//! - At most `SEALED_BYTES_MAX` of plaintext, as ciphertext, wait here for the kernel. Nothing more
 //!   is encrypted until they are gone, so that a backlog stays where its bound is.
 //! - What was received is decrypted at once: no plaintext waits here for a read.
 //! - What rustls says by itself (an alert, an answer to a key update) is at most a record, and leaves
@@ -51,7 +51,7 @@ impl Session {
 
     /// Reads what the kernel has, once, and decrypts it.
     ///
-    /// Ciphertext comes to lie behind the first [`RECORD_BYTES_MAX`] bytes of `buffer`, plaintext to
+    /// Ciphertext comes to lie behind the first `RECORD_BYTES_MAX` bytes of `buffer`, plaintext to
     /// its front. Plaintext is shorter than its ciphertext, and rustls keeps at most a record that is
     /// incomplete: so plaintext never reaches the ciphertext that is not decrypted yet.
     ///

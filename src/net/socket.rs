@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use mio::event::Source;
@@ -182,6 +182,11 @@ impl Socket {
         Ok(Socket::new(stream, address))
     }
 
+    /// `registry` tells nothing of it any more.
+    pub fn unwatch(&mut self, registry: &Registry) -> io::Result<()> {
+        self.stream.deregister(registry)
+    }
+
     /// What is said from now on is encrypted.
     pub fn with_session(self, session: Option<Box<Session>>) -> Self {
         Socket { session, ..self }
@@ -267,6 +272,12 @@ impl Socket {
     fn shutdown(&self, how: Shutdown) {
         // An error says that the connection is gone, which is what was wanted.
         let _gone = self.stream.shutdown(how);
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 

@@ -126,12 +126,14 @@ impl Setup {
         if !self.peers.is_empty() {
             command.args(["--peers", &self.peers.join(",")]);
         }
-        // Many relays run side by side, and one place is usual. A flag wins over this.
+        // Many relays run side by side, and one admin address is usual. The few peers of a test are to
+        // cross threads. A flag wins over both.
         command
             .args(&self.flags)
             .env_remove("PORT")
             .env_remove("PEERS")
-            .env("GUNMETAL_ADMIN", "off");
+            .env("GUNMETAL_ADMIN", "off")
+            .env("GUNMETAL_PEERS_PER_WRITER", "1");
         Process::spawn("gunmetal", &mut command)
     }
 

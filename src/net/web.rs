@@ -1,0 +1,155 @@
+//! Connections that ask for a file: from where their reactor hands them over to their end.
+//!
+//! hyper reads the request, which has been read already, once more and writes the answer; the
+//! connection ends with it, as after every plain answer. So each request comes through a reactor, and
+//! none gets round the gate.
+//!
+//! Owns: their number, their time, their thread. Must not know: what is served, requests' meaning.
+//!
+//! Invariant: at most [`CONNECTIONS_MAX`] connections, each for [`RESPONSE_TIME_MAX`] at most.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::http;
+use super::pipe::Pipe;
+use super::socket::{Ending, Socket};
+use crate::config::Config;
+use crate::http_thread::HttpThread;
+use crate::metrics::{Counter, Counters};
+use crate::www::Site;
+
+/// Requests for files answered at a time.
+pub const CONNECTIONS_MAX: usize = 64;
+/// Memory that each is counted with, in bytes: buffers of the stream, of hyper, of TLS and of the file.
+pub const CONNECTION_BYTES: usize = 192 * 1024;
+/// For a whole answer.
+const RESPONSE_TIME_MAX: Duration = Duration::from_secs(600);
+/// Bytes hyper holds of a request, or of an answer: as many unless a longer head is allowed.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// A connection with a request for a file.
+pub struct Visitor {
+    /// Known to no poll.
+    pub socket: Socket,
+    /// What it said: the whole head.
+    pub request: Vec<u8>,
+    /// The answer if there is no such file.
+    pub otherwise: Vec<u8>,
+    /// What is dropped when it ends.
+    pub stay: Box<dyn Send>,
+}
+
+/// See the module's head.
+pub struct Web {
+    thread: HttpThread,
+    site: Site,
+    places: Arc<Semaphore>,
+    stall_time: Duration,
+    buffer_bytes: usize,
+    /// The thread's own.
+    counters: Arc<Counters>,
+}
+
+/// Why hyper is not to answer.
+#[derive(Debug)]
+enum NoFile {
+    Absent,
+    Broken(io::Error),
+}
+
+impl std::fmt::Display for NoFile {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoFile::Absent => out.write_str("there is no such file"),
+            NoFile::Broken(error) => write!(out, "the file cannot be read: {error}"),
+        }
+    }
+}
+
+impl Error for NoFile {}
+
+impl Web {
+    /// Starts the thread that serves the files of `dir`.
+    ///
+    /// # Errors
+    /// There is no such directory, or the process may not have another thread.
+    pub fn start(dir: &Path, config: &Config, counters: Arc<Counters>) -> io::Result<Arc<Web>> {
+        let explain = |error| {
+            let text = format!("--www {}: no directory that can be served: {error}", dir.display());
+            io::Error::other(text)
+        };
+        Ok(Arc::new(Web {
+            site: Site::open(dir).map_err(explain)?,
+            thread: HttpThread::start("www")?,
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            stall_time: config.stall_timeout,
+            buffer_bytes: BUFFER_BYTES.max(config.head_bytes_max),
+            counters,
+        }))
+    }
+
+    /// A place for one connection, if there is one. It is taken until it is dropped.
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// Serves a connection, which has a place.
+    pub fn serve(self: &Arc<Self>, visitor: Visitor) {
+        self.thread.spawn(self.clone().see_off(visitor));
+    }
+
+    async fn see_off(self: Arc<Self>, visitor: Visitor) {
+        let Visitor { socket, request, otherwise, stay } = visitor;
+        let address = socket.address;
+        let answered = timeout(RESPONSE_TIME_MAX, self.respond(socket, request, &otherwise)).await;
+        let answered = answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        if let Err(error) = &answered {
+            self.counters.count(Counter::WwwFailures);
+            tracing::debug!(%address, %error, "a request for a file was not answered whole");
+        }
+        self.counters.count(Counter::Closed);
+        self.counters.count(Ending::Http.counter());
+        drop(stay);
+    }
+
+    async fn respond(&self, socket: Socket, request: Vec<u8>, otherwise: &[u8]) -> io::Result<()> {
+        let mut pipe = Pipe::new(socket, request, self.stall_time)?;
+        let service = service_fn(|request: Request<hyper::body::Incoming>| async {
+            match self.site.answer(request).await {
+                Ok(Some(response)) => Ok(response),
+                Ok(None) => Err(NoFile::Absent),
+                Err(error) => Err(NoFile::Broken(error)),
+            }
+        });
+        let connection = http1::Builder::new()
+            .keep_alive(false)
+            .max_buf_size(self.buffer_bytes)
+            .serve_connection(TokioIo::new(&mut pipe), service);
+        // hyper writes nothing when there is no answer, and leaves the stream as it is.
+        match connection.await {
+            Ok(()) => return Ok(()),
+            Err(error) => match error.source().and_then(|cause| cause.downcast_ref()) {
+                Some(NoFile::Absent) => pipe.write_all(otherwise).await?,
+                Some(NoFile::Broken(cause)) => {
+                    tracing::debug!(%cause, "a file cannot be read");
+                    self.counters.count(Counter::WwwFailures);
+                    pipe.write_all(&http::file_failed()).await?;
+                }
+                None => return Err(io::Error::other(error)),
+            },
+        }
+        pipe.shutdown().await
+    }
+}
