@@ -102,7 +102,7 @@ fn when_the_memory_is_full_a_stalled_reader_goes_and_nobody_else() {
         let others = format!("gunmetal_connections_closed_total{{reason=\"{reason}\"}}");
         assert_eq!(figure(admin, &others), 0.0, "{reason}");
     }
-    let _line = relay.process.logged("who had to go", |line| {
+    relay.process.logged("who had to go", |line| {
         line.contains("memory is full (--memory-max): closed 1 peers").then_some(())
     });
     let max = figure(admin, "gunmetal_memory_max_bytes");
