@@ -48,7 +48,7 @@ mod tests {
             "version": "9.9", "pid": "x", "uptime_seconds": 65.0, "unready": ["draining"], "stuck": [],
             "connections": 3, "connections_max": 100, "peers_inbound": 2, "peers_outbound": 1, "links": [],
             "pending_bytes": 2048, "pending_bytes_worst": 2048, "pending_bytes_max": 4096, "pending_peers": 1,
-            "queue_bytes": 0, "queue_bytes_max": 1048576, "dedup_entries": 0, "dedup_entries_max": 1,
+            "memory_held_bytes": 0, "memory_max_bytes": 1048576, "queue_bytes": 0, "queue_bytes_max": 1048576, "dedup_entries": 0, "dedup_entries_max": 1,
             "dedup_evicted_early": 0, "delays": null, "batches": 0, "batch_messages": 0, "threads": [],
             "counters": {}, "process": null
         });
