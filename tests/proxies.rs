@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use support::gun::Gun;
@@ -84,7 +84,7 @@ impl Proxy {
             node::missing(self.program);
             return None;
         };
-        let relay = Relay::start(&[self.relay_flags, &["--log", "debug"]].concat());
+        let relay = Relay::start(&[self.relay_flags, &["--admin", "127.0.0.1:0"]].concat());
         let (port, scratch) = (Port::reserve(), Scratch::new());
         fs::write(scratch.0.join("proxy.conf"), self.configured(port.number, relay.port))
             .expect("write the configuration");
@@ -124,10 +124,19 @@ impl Proxied {
         alice.put(&["mark"], json!({"name": "Mark"}));
         heard.expect(json!({"name": "Mark"}));
 
-        drop(self.upgraded_from(CLIENT));
-        self.relay.process.logged("a client by its own address", |line| {
-            (line.contains("closed: ") && line.contains(&CLIENT.to_string())).then_some(())
+        let client = self.upgraded_from(CLIENT);
+        let admin = self.relay.admin();
+        let told = wait::until("the client to be told by its own address", || {
+            let look = TcpStream::connect(admin).expect("connect to the admin");
+            let told: Value = serde_json::from_str(&http::get(look, "/peers.json").body).ok()?;
+            let is_client = |peer: &Value| {
+                let address: SocketAddr = peer["address"].as_str()?.parse().ok()?;
+                (address.ip() == CLIENT).then_some(())
+            };
+            told["peers"].as_array()?.iter().find_map(is_client).map(|()| told.clone())
         });
+        assert_eq!(told["total"], 3, "two Gun clients and one by hand: {told}");
+        drop(client);
         let page = http::get(self.connect_from(CLIENT), "/healthz");
         assert_eq!((page.status, page.body.as_str()), (200, "ok\n"));
     }
