@@ -113,7 +113,7 @@ fn connected(version: Version, relay: &Relay) -> Gun {
 /// Hears everything that is flooded at a relay.
 struct Witness {
     peer: Peer,
-    heard: BTreeMap<String, usize>,
+    heard: BTreeMap<String, Vec<Value>>,
 }
 
 impl Witness {
@@ -124,14 +124,18 @@ impl Witness {
     /// How much was flooded so far.
     fn count(&mut self) -> usize {
         for message in self.peer.fence() {
-            *self.heard.entry(message["#"].to_string()).or_default() += 1;
+            self.heard.entry(message["#"].to_string()).or_default().push(message);
         }
-        self.heard.values().sum()
+        self.heard.values().map(Vec::len).sum()
     }
 
-    fn assert_nothing_came_twice(&self) {
-        let twice: Vec<_> = self.heard.iter().filter(|(_, times)| **times > 1).collect();
-        assert!(twice.is_empty(), "{twice:?}");
+    /// `link` is what went over the link.
+    fn assert_nothing_came_twice(&self, link: &[String]) {
+        for (id, messages) in self.heard.iter().filter(|(_, messages)| messages.len() > 1) {
+            let about: Vec<_> =
+                link.iter().filter(|text| text.contains(id.trim_matches('"'))).collect();
+            panic!("{} heard {messages:?}; over the link went {about:#?}", self.peer.name);
+        }
     }
 }
 
@@ -146,7 +150,7 @@ fn peers_talk_through_a_relay(first: Version, second: Version) {
     let _somebody_who_does = pages_that_never_say_no.then(|| connected(Version::Newest, &relay));
     talk(&mut alice, &mut bob);
     wait::until_at_rest(PAUSE, 10 * REST, "the relay (messages)", || witness.count());
-    witness.assert_nothing_came_twice();
+    witness.assert_nothing_came_twice(&[]);
 }
 
 #[test]
@@ -245,7 +249,14 @@ fn relays_talk(version: Version, dialler: Dialler) {
         let counts = witnesses.iter_mut().map(Witness::count).collect::<Vec<_>>();
         (pair.tap.texts().len(), pair.tap.dialled(), counts)
     });
-    witnesses.iter().for_each(Witness::assert_nothing_came_twice);
+    let link = pair.tap.texts();
+    let [here, there] = &witnesses;
+    here.assert_nothing_came_twice(&link);
+    // A relay of 520 at times floods a put to its own peers twice, under one id. Neither copy has the skip list that
+    // the relay under test writes.
+    if version != Version::V520 {
+        there.assert_nothing_came_twice(&link);
+    }
     assert!(pair.tap.is_open(), "the link is still there");
 }
 
