@@ -131,7 +131,7 @@ impl Witness {
 
     /// `link` is what went over the link.
     fn assert_nothing_came_twice(&self, link: &[String]) {
-        for (id, messages) in self.heard.iter().filter(|(_, messages)| messages.len() > 1) {
+        if let Some((id, messages)) = self.heard.iter().find(|(_, messages)| messages.len() > 1) {
             let about: Vec<_> =
                 link.iter().filter(|text| text.contains(id.trim_matches('"'))).collect();
             panic!("{} heard {messages:?}; over the link went {about:#?}", self.peer.name);
