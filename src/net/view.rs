@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::conn::Link;
 use super::memory::{Memory, Pressure};
 use super::queue::Budget;
-use super::reactor::Shared;
+use super::reactor::shared::Shared;
 use super::roster::{Left, Member, Roster};
 use crate::config::Config;
 use crate::dam::mesh::Mesh;
