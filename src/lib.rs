@@ -22,7 +22,7 @@
 //! | [`config`] | settings: flags, environment, file | everything else |
 //! | [`cli`] | what the program was asked to do | how it is done |
 //! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
-//! | [`logs`], [`readiness`], [`health`] | log lines; whether new peers should come; asking a relay from outside | each other |
+//! | [`logs`], [`health`] | log lines; asking a relay from outside | each other |
 //! | [`metrics`] | what is counted | who counts |
 //! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
 //! | [`top`] | `gunmetal top`: what `admin` tells, in a terminal | how the relay works |
@@ -139,7 +139,6 @@ pub mod http_thread;
 pub mod logs;
 pub mod metrics;
 pub mod net;
-pub mod readiness;
 pub mod service;
 pub mod tls;
 pub mod top;

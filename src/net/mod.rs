@@ -1,6 +1,6 @@
 //! All I/O, clocks and threads.
 //!
-//! - [`relay`] starts and stops everything.
+//! - [`relay`] starts and stops everything. [`listen`]: its listening sockets.
 //! - [`reactor`]: a thread that reads; beneath it the life of a connection, from accept to close.
 //!   [`accept`] gives it connections. [`conn`]: one of them.
 //!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
@@ -24,6 +24,7 @@ pub mod dial;
 pub mod handshake;
 pub mod hear;
 pub mod http;
+pub mod listen;
 pub mod memory;
 pub mod pipe;
 pub mod placement;

@@ -3,15 +3,16 @@
 //! Owns: the counts they keep together, and the ids of peers. Must not know: what a reactor does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
+
+use rand::RngExt;
 
 use crate::config::Config;
 use crate::dam::mesh::Mesh;
 use crate::dam::peer::PeerId;
 use crate::net::admission::Admission;
 use crate::net::placement::Placement;
-use crate::readiness::Readiness;
 
 /// What all reactors share.
 pub struct Shared {
@@ -19,8 +20,8 @@ pub struct Shared {
     pub config: Arc<Config>,
     /// The mesh.
     pub mesh: Arc<Mesh>,
-    /// Whether it is to be sent new peers.
-    pub readiness: Readiness,
+    /// It stops, or hands over to another process: no new peers should be sent here.
+    pub is_draining: AtomicBool,
     /// Who may come in.
     pub admission: Admission,
     /// When the relay was started.
@@ -36,6 +37,23 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What the reactors of a relay share that starts now.
+    pub fn new(config: Arc<Config>) -> Self {
+        let mut secret = [0; 192];
+        rand::rng().fill(&mut secret);
+        Shared {
+            mesh: Arc::new(Mesh::new(config.dedup_entries_max, secret, rand::random())),
+            is_draining: AtomicBool::new(false),
+            admission: Admission::new(&config.admission, Instant::now()),
+            started: Instant::now(),
+            open: AtomicUsize::new(0),
+            links: AtomicUsize::new(0),
+            sequence: AtomicU64::new(0),
+            placement: Placement::new(config.writers, config.peers_per_writer),
+            config,
+        }
+    }
+
     /// An id for a new peer, which names its writer.
     pub fn next_peer(&self) -> PeerId {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
