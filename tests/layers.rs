@@ -87,16 +87,12 @@ fn reactors_and_writers_meet_only_in_the_queue() {
 }
 
 #[test]
-fn only_the_configuration_reads_arguments_and_environment() {
+fn only_the_command_line_reads_arguments_and_environment() {
     for (file, lines) in sources() {
         let reads =
             |line: &&String| ["env::args", "env::var"].iter().any(|call| line.contains(call));
         let found = lines.iter().find(reads);
-        assert!(
-            found.is_none() || file == "config.rs" || file == "cli.rs",
-            "src/{file}: {}",
-            found.unwrap()
-        );
+        assert!(found.is_none() || file == "cli.rs", "src/{file}: {}", found.unwrap());
     }
 }
 
