@@ -19,7 +19,7 @@
 //! | [`dam`] | Gun's mesh: messages, their memory, their routes | sockets, clocks, threads |
 //! | [`net`] | all I/O, clocks and threads | what messages mean |
 //! | [`tls`] | certificates, keys and roots | connections, threads |
-//! | [`config`] | settings: flags, environment, file | everything else |
+//! | [`config`] | settings: flags, environment, file, and which of them wins | everything else |
 //! | [`cli`] | what the program was asked to do | how it is done |
 //! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
 //! | [`logs`], [`health`] | log lines; asking a relay from outside | each other |
@@ -54,7 +54,8 @@
 //!
 //! Before all that a connection has to be let in: [`net::admission`] knows who its client is, behind
 //! proxies too, and how many and how often; and a peer that says more than it may is not read for a
-//! while.
+//! while. Each step in the life of a connection has a file beneath [`net::reactor`]: it is admitted,
+//! heard for its request, joined to the mesh, closed.
 //!
 //! # Invariants
 //!

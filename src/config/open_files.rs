@@ -43,3 +43,18 @@ pub fn limit() -> usize {
     let soft = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
     usize::try_from(soft).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_get_the_files_that_nothing_else_needs() {
+        let small = Needs { threads: 2, peers: 0, www: false };
+        assert_eq!(small.connections_within(1024), 1024 - 64 - 2 * 4);
+        let large = Needs { threads: 10, peers: 3, www: true };
+        assert_eq!(large.connections_within(1024), 1024 - 64 - 10 * 4 - 3 - 136);
+        assert_eq!(large.connections_within(100), 1, "it starts with what there is");
+        assert_eq!(small.connections_within(usize::MAX), CONNECTIONS_MAX_DERIVED);
+    }
+}

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ impl Relay {
     /// # Errors
     /// The process may not open more files.
     pub fn serve(&self) -> io::Result<()> {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = lock(&self.listeners);
         for (reactor, listener) in self.shares(&listeners)? {
             let listener = listener.try_clone()?;
             listener.set_nonblocking(true)?;
@@ -163,7 +163,7 @@ impl Relay {
     /// What may change while the relay runs is from now on as in `config`.
     pub fn reload(&self, config: Config) {
         let config = Arc::new(config);
-        *self.view.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        *lock(&self.view.config) = config.clone();
         for reactor in &self.reactors {
             reactor.send(Command::Reload(config.clone()));
         }
@@ -183,7 +183,7 @@ impl Relay {
     }
 
     fn tell_writers(&self, item: Outbound) {
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outbox = lock(&self.outbox);
         if let Some(outbox) = &mut *outbox {
             outbox.push_to_all(item);
             outbox.flush();
@@ -191,7 +191,7 @@ impl Relay {
     }
 
     fn close_listeners(&self) {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.listeners).clear();
     }
 
     /// Where it listens.
@@ -206,7 +206,7 @@ impl Relay {
 
     /// Reads the TLS certificate and key anew, soon and in another thread. Says whether there are any.
     pub fn reload_tls(&self) -> bool {
-        let renewals = self.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        let renewals = lock(&self.renewals);
         if let Some(renewals) = &*renewals {
             // An error says that a request waits already, which is as good.
             let _as_good = renewals.try_send(());
@@ -248,7 +248,7 @@ impl Relay {
             // An error says that it has ended.
             let _ended = dialler.send(LinkEvent::Stop);
         }
-        drop(self.renewals.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(lock(&self.renewals).take());
         if let Some(porch) = &self.porch {
             porch.close();
         }
@@ -267,8 +267,8 @@ impl Relay {
         }
         self.tell_writers(Outbound::DrainLinks);
         // Writers end when nobody can send to them any more.
-        drop(self.outbox.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(lock(&self.outbox).take());
+        let mut threads = lock(&self.threads);
         for thread in threads.drain(..) {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);
@@ -292,6 +292,10 @@ impl Drop for Relay {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Who the relay is, if it speaks TLS.

@@ -5,14 +5,14 @@
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::{POLL_PAUSE, Relay};
+use super::{POLL_PAUSE, Relay, lock};
 use crate::dam::peer::PeerId;
 use crate::net::conn::Link;
 use crate::net::dial::LinkEvent;
@@ -32,7 +32,7 @@ impl Relay {
     /// # Errors
     /// The process may not open more files.
     pub fn listeners(&self) -> io::Result<Vec<TcpListener>> {
-        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = lock(&self.listeners);
         listeners.iter().map(TcpListener::try_clone).collect()
     }
 
