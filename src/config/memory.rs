@@ -28,12 +28,14 @@ pub(super) fn derived() -> u64 {
     limits.chain(machine).min().unwrap_or(FALLBACK_BYTES) / 100 * SHARE_PERCENT
 }
 
-/// Checks that the queues and the remembered ids, full, leave half of `memory_max` to peers.
+/// Checks that the queues and the remembered ids, full, leave half of `memory_max` to peers. What they get unless somebody
+/// says otherwise always does.
 ///
 /// # Errors
 /// They do not; it says how much they may take, for an operator to read.
 pub(super) fn check(
     memory_max: usize,
+    is_given: bool,
     queue_bytes_max: usize,
     dedup_entries_max: usize,
 ) -> Result<(), String> {
@@ -42,9 +44,15 @@ pub(super) fn check(
         return Ok(());
     }
     let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    let (source, remedy) = match is_given {
+        true => ("", "raise that"),
+        false => {
+            (", three quarters of what the system gives", "give this relay more with --memory-max")
+        }
+    };
     Err(format!(
         "--queue-bytes-max ({}M) and --dedup-entries-max ({dedup_entries_max}, which take {}M) are together more \
-         than half of --memory-max ({}M): lower them, or raise that",
+         than half of --memory-max ({}M{source}): lower them, or {remedy}",
         mib(queue_bytes_max),
         mib(dedup_bytes),
         mib(memory_max)
@@ -92,6 +100,16 @@ mod tests {
         assert_eq!(v1[0], "/sys/fs/cgroup/memory/a/memory.limit_in_bytes");
         assert_eq!(v1[1], "/sys/fs/cgroup/memory/memory.limit_in_bytes");
         assert!(limit_files("3:cpuset:/a").is_empty() && limit_files("").is_empty());
+    }
+
+    #[test]
+    fn who_asks_for_too_much_is_told_whose_memory_it_is() {
+        let fault = |is_given| check(512 << 20, is_given, 256 << 20, 1000).unwrap_err();
+        assert!(fault(true).ends_with("(512M): lower them, or raise that"));
+        let derived = "(512M, three quarters of what the system gives): lower them, or give this relay more with";
+        assert!(fault(false).contains(derived), "{}", fault(false));
+        let least = DEDUP_ENTRY_BYTES * 1000;
+        assert_eq!(check(512 << 20, false, (256 << 20) - least, 1000), Ok(()));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! - The backlog behind the frame being written is at most `backlog_bytes_max`.
 //! - While something waits, a writability event is due (the socket was found full), or there is
 //!   no socket (a link that is down). The ciphertext that a TLS session holds back waits as well.
-//!   It is bounded there and no part of the backlog.
+//!   It is bounded there and no part of the backlog, and is counted as memory all the same.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use std::os::fd::AsRawFd;
 
 use super::memory::{Gauge, Held};
+use super::session::SEALED_BYTES_MAX;
 use super::socket::{Ending, Socket, Written};
 use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Counters};
@@ -117,7 +118,7 @@ pub struct Remote {
     /// The writer's poll knows the socket.
     is_watched: bool,
     /// The socket took bytes that the kernel has not yet.
-    is_held: bool,
+    held: Option<Held>,
     /// When the kernel last took something, or the socket was found full since.
     stuck_since: Option<Instant>,
 }
@@ -135,7 +136,7 @@ impl Remote {
             backlog_bytes: 0,
             is_mid_frame: false,
             is_watched: false,
-            is_held: false,
+            held: None,
             stuck_since: None,
         }
     }
@@ -180,7 +181,7 @@ impl Remote {
         self.socket = Some(socket);
         self.state = State::Open;
         self.is_watched = false;
-        self.is_held = false;
+        self.held = None;
         self.shorten(pen);
         self.backlog_bytes += first.len();
         self.backlog.push_front(Waiting::new(first, true, true, pen));
@@ -198,7 +199,7 @@ impl Remote {
         }
         self.socket = None;
         self.state = State::Open;
-        self.is_held = false;
+        self.held = None;
         self.stuck_since = None;
     }
 
@@ -209,7 +210,10 @@ impl Remote {
             && !self.is_waiting()
         {
             match write(socket, pieces.iter().map(|piece| &piece.bytes), pen.counters) {
-                Ok(written) => (taken, self.is_held) = (written.taken, written.is_held),
+                Ok(written) => {
+                    taken = written.taken;
+                    self.note_held(written.is_held, pen);
+                }
                 Err(error) => return self.go_deaf(&error),
             }
         }
@@ -236,7 +240,7 @@ impl Remote {
                 Ok(Written { taken: 0, sent: 0, .. }) => return self.watch(&socket, token, pen),
                 Ok(written) => {
                     self.drop_written(written.taken);
-                    self.is_held = written.is_held;
+                    self.note_held(written.is_held, pen);
                     self.stuck_since = None;
                 }
                 Err(error) => return self.go_deaf(&error),
@@ -298,7 +302,8 @@ impl Remote {
 
     /// The memory it holds, as far as one can say when much of it is shared, in bytes.
     pub fn held_bytes(&self) -> usize {
-        self.backlog_bytes + self.backlog.len() * PLACE_BYTES
+        let sealed = if self.held.is_some() { SEALED_BYTES_MAX } else { 0 };
+        self.backlog_bytes + self.backlog.len() * PLACE_BYTES + sealed
     }
 
     /// A close frame as this peer must get it.
@@ -319,9 +324,16 @@ impl Remote {
         self.give_up();
     }
 
+    /// The socket holds some of what it took, or does not. Counted is the most that it can be.
+    fn note_held(&mut self, is_held: bool, pen: &Pen<'_>) {
+        if is_held != self.held.is_some() {
+            self.held = is_held.then(|| Held::new(pen.gauge, SEALED_BYTES_MAX));
+        }
+    }
+
     /// Something waits for the kernel, or for a socket.
     fn is_waiting(&self) -> bool {
-        !self.backlog.is_empty() || self.is_held
+        !self.backlog.is_empty() || self.held.is_some()
     }
 
     fn keep_rest(&mut self, pieces: &[Piece], mut written: usize, pen: &Pen<'_>) {
@@ -442,7 +454,7 @@ impl Remote {
         self.backlog_bytes = 0;
         self.note_pending();
         self.is_mid_frame = false;
-        self.is_held = false;
+        self.held = None;
         self.stuck_since = None;
     }
 }

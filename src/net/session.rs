@@ -23,7 +23,7 @@ use rustls::Connection;
 use super::socket::{Received, Written};
 
 /// Plaintext that is encrypted at once, and may then wait as ciphertext, in bytes: four records.
-const SEALED_BYTES_MAX: usize = 64 * 1024;
+pub const SEALED_BYTES_MAX: usize = 64 * 1024;
 
 /// No record on the wire is longer, in bytes (RFC 5246 section 6.2.3: 2^14 + 2048, and a header).
 const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 + 5;

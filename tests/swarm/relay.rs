@@ -89,6 +89,11 @@ impl Relay {
         self.rollup("Private_Dirty:")
     }
 
+    /// Memory that is no part of a file, in bytes.
+    pub fn anonymous_bytes(&self) -> u64 {
+        self.rollup("Anonymous:")
+    }
+
     /// The most memory it ever used, in bytes.
     pub fn peak_bytes(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");

@@ -93,9 +93,7 @@ fn share_memory(
     let queue_bytes_max = queue_bytes_max.map_or(QUEUE_BYTES_MAX_DEFAULT.min(part), Size::bytes);
     let dedup_entries_max =
         dedup_entries_max.unwrap_or(DEDUP_ENTRIES_MAX_DEFAULT.min(part / DEDUP_ENTRY_BYTES));
-    if memory.is_some() {
-        memory::check(memory_max, queue_bytes_max, dedup_entries_max)?;
-    }
+    memory::check(memory_max, memory.is_some(), queue_bytes_max, dedup_entries_max)?;
     Ok((memory_max, queue_bytes_max, dedup_entries_max))
 }
 

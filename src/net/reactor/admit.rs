@@ -133,7 +133,8 @@ impl Reactor {
         // Closing a socket whose input was not read resets it, and may cost the other end the answer.
         let _request = io::Read::read(&mut stream, &mut self.buffer);
         // What does not fit into a fresh socket's buffer is not worth waiting for.
-        let _sent = io::Write::write(&mut stream, &http::reject(rejection));
+        let written = io::Write::write(&mut stream, &http::reject(rejection));
+        self.counters.add(Counter::BytesOut, written.unwrap_or(0) as u64);
     }
 
     pub(super) fn note_refusal(&mut self, rejection: Rejection, address: SocketAddr) {

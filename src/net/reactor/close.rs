@@ -24,7 +24,8 @@ impl Reactor {
         let conn = &mut self.conns[index];
         conn.socket.end(Ending::Http);
         // A response fits into a fresh socket's buffer; one that does not is not worth waiting for.
-        let _sent = conn.socket.write(&[io::IoSlice::new(response)]);
+        let written = conn.socket.write(&[io::IoSlice::new(response)]);
+        self.counters.add(Counter::BytesOut, written.map_or(0, |written| written.taken as u64));
         conn.socket.finish();
         conn.stage = Stage::Ended(None);
         self.linger(index);

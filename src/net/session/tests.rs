@@ -5,12 +5,17 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream as StdTcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mio::{Poll, Token};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use socket2::{Domain, SockRef, Type};
 
 use super::*;
+use crate::dam::peer::PeerId;
+use crate::metrics::Metrics;
+use crate::net::memory::Gauge;
+use crate::net::remote::{Pen, Piece, Remote};
 use crate::net::socket::Socket;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,7 +23,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// The relay's end of a connection, and the peer's, which does not block.
 struct Ends {
-    socket: Socket,
+    socket: Arc<Socket>,
     peer: StdTcpStream,
     client: ClientConnection,
     _poll: Poll,
@@ -87,7 +92,7 @@ fn ends() -> Ends {
     let (server, client) = shaken();
     let stream = TcpStream::from_std(stream);
     let socket = Socket::watched(stream, address, poll.registry(), Token(0)).unwrap();
-    let socket = socket.with_session(Some(Session::new(server)));
+    let socket = Arc::new(socket.with_session(Some(Session::new(server))));
     Ends { socket, peer: peer.into(), client, _poll: poll }
 }
 
@@ -176,6 +181,44 @@ fn what_the_kernel_does_not_take_waits_here_and_is_bounded() {
         heard.extend(ends.peer_reads());
     }
     assert!(heard == whole, "all came, once and in order");
+}
+
+#[test]
+fn what_waits_here_is_counted_while_it_does() {
+    let mut ends = ends();
+    let (writes, metrics, gauge) = (Poll::new().unwrap(), Metrics::default(), Arc::default());
+    let held = |gauge: &Arc<Gauge>| gauge.held();
+    let pen = Pen {
+        registry: writes.registry(),
+        counters: &metrics.for_thread(),
+        now: Instant::now(),
+        backlog_bytes_max: 1 << 20,
+        gauge: &gauge,
+    };
+    let mut remote = Remote::new(PeerId::new(1, 0), false);
+    remote.connect(ends.socket.clone(), Bytes::from_static(b"hello"), Token(7), &pen);
+    assert_eq!(held(&gauge), 0);
+    let frame = Piece { bytes: text(1000).into(), ends_frame: true, is_alone: false };
+    let fill = |remote: &mut Remote| {
+        while remote.stuck_since().is_none() {
+            remote.send(std::slice::from_ref(&frame), Token(7), &pen);
+        }
+    };
+    fill(&mut remote);
+    assert_eq!(remote.backlog_bytes(), 0, "the session took the last frame whole");
+    assert_eq!((held(&gauge), remote.held_bytes()), (SEALED_BYTES_MAX, SEALED_BYTES_MAX));
+
+    let deadline = Instant::now() + PATIENCE;
+    while remote.stuck_since().is_some() {
+        assert!(Instant::now() < deadline);
+        ends.peer_reads();
+        remote.write_backlog(Token(7), &pen);
+    }
+    assert_eq!((held(&gauge), remote.held_bytes()), (0, 0));
+    fill(&mut remote);
+    assert_eq!(held(&gauge), SEALED_BYTES_MAX);
+    remote.give_up();
+    assert_eq!(held(&gauge), 0);
 }
 
 #[test]
