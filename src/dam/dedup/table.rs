@@ -18,8 +18,8 @@
 //!   g or later.
 //! - At most three quarters of the room are taken.
 
-use super::{Entry, Key, Question};
 use super::super::peer::PeerId;
+use super::{Entry, Key, Question};
 
 /// Entries of a bucket.
 const WIDTH: usize = 4;
@@ -203,7 +203,9 @@ impl Table {
         let new = vec![Bucket::default(); buckets].into_boxed_slice();
         let old = std::mem::replace(&mut self.buckets, new);
         let before = std::mem::replace(&mut self.now, FIRST_GENERATION);
-        for (bucket, slot) in old.iter().flat_map(|bucket| (0..WIDTH).map(move |slot| (bucket, slot))) {
+        for (bucket, slot) in
+            old.iter().flat_map(|bucket| (0..WIDTH).map(move |slot| (bucket, slot)))
+        {
             let touched = bucket.touched[slot];
             if is_alive(touched, before) {
                 let entry = Entry { via: bucket.vias[slot], question: bucket.questions[slot] };
