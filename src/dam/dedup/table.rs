@@ -27,7 +27,7 @@ const WIDTH: usize = 4;
 /// Of them, those that are taken on average when the table grows.
 const FILL_MAX: usize = 3;
 
-/// A table of no more buckets than this is not made smaller.
+/// Buckets of the smallest table there is, but none.
 const BUCKETS_KEPT: usize = 4;
 
 /// The generation of a table that was just made; what was never written to is older than the one before.
@@ -151,7 +151,7 @@ impl Table {
     #[inline]
     pub(super) fn insert(&mut self, key: Key, entry: Entry) {
         if self.len() >= FILL_MAX * self.buckets.len() {
-            self.resize((2 * self.buckets.len()).max(1));
+            self.resize((2 * self.buckets.len()).max(BUCKETS_KEPT));
         }
         self.place(key.head(), key.tag(), entry, self.now);
         self.current += 1;
