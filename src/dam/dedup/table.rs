@@ -116,6 +116,14 @@ impl Table {
         None
     }
 
+    /// Loads what [`find`](Self::find) and [`insert`](Self::insert) need first, both lines of a bucket. What it
+    /// returns means nothing.
+    #[inline]
+    pub(super) fn load(&self, key: Key) -> u64 {
+        let Some(bucket) = self.buckets.get(self.home(key.head())) else { return 0 };
+        bucket.heads[0] ^ bucket.questions[0].0
+    }
+
     /// The entry there.
     pub(super) fn entry(&self, place: Place) -> Entry {
         let bucket = &self.buckets[place.bucket];
