@@ -19,10 +19,10 @@
 //! | [`dam`] | Gun's mesh: messages, their memory, their routes | sockets, clocks, threads |
 //! | [`net`] | all I/O, clocks and threads | what messages mean |
 //! | [`tls`] | certificates, keys and roots | connections, threads |
-//! | [`config`] | settings: flags, environment, file | everything else |
+//! | [`config`] | settings: flags, environment, file, and which of them wins | everything else |
 //! | [`cli`] | what the program was asked to do | how it is done |
 //! | [`service`] | the life of the process: signals, reload, drain, hand-over | how the relay works |
-//! | [`logs`], [`readiness`], [`health`] | log lines; whether new peers should come; asking a relay from outside | each other |
+//! | [`logs`], [`health`] | log lines; asking a relay from outside | each other |
 //! | [`metrics`] | what is counted | who counts |
 //! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
 //! | [`top`] | `gunmetal top`: what `admin` tells, in a terminal | how the relay works |
@@ -54,7 +54,8 @@
 //!
 //! Before all that a connection has to be let in: [`net::admission`] knows who its client is, behind
 //! proxies too, and how many and how often; and a peer that says more than it may is not read for a
-//! while.
+//! while. Each step in the life of a connection has a file beneath [`net::reactor`]: it is admitted,
+//! heard for its request, joined to the mesh, closed.
 //!
 //! # Invariants
 //!
@@ -141,7 +142,6 @@ pub mod http_thread;
 pub mod logs;
 pub mod metrics;
 pub mod net;
-pub mod readiness;
 pub mod service;
 pub mod tls;
 pub mod top;

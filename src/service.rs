@@ -22,8 +22,8 @@ use signal_hook::iterator::Signals;
 use crate::cli::{self, Order};
 use crate::config::{Config, Loaded};
 use crate::logs::Logs;
-use crate::net::relay::{self, Relay};
-use crate::readiness::Reason;
+use crate::net::listen;
+use crate::net::relay::Relay;
 use watch::Watch;
 
 pub mod notify;
@@ -154,7 +154,7 @@ impl Service {
     /// Another process accepts from the same sockets: this one ends without a pause.
     fn retire(self) {
         tracing::info!("a new process serves; this one closes its peers and ends");
-        self.relay.readiness().set(Reason::Draining, true);
+        self.relay.set_draining();
         self.admin.close();
         self.end_at_next_signal();
         self.relay.hand_over();
@@ -163,7 +163,7 @@ impl Service {
 
     /// Says that it is not ready, serves a while longer, and closes all peers.
     fn stop(self) {
-        self.relay.readiness().set(Reason::Draining, true);
+        self.relay.set_draining();
         let delay = self.loaded.config.drain_delay;
         notify::stopping(delay + self.loaded.config.drain_time + STOP_MARGIN);
         if !delay.is_zero() {
@@ -229,7 +229,7 @@ fn listeners(config: &Config) -> io::Result<Vec<TcpListener>> {
         warn_of_address(first.local_addr()?, config);
         return Ok(listeners);
     }
-    relay::listen_everywhere(config)
+    listen::everywhere(config)
 }
 
 /// A socket that was passed is where it is, whatever is configured.

@@ -3,7 +3,7 @@
 //! Owns: the directory and the headers. Must not know: connections, the relay.
 //!
 //! tower-http maps a request to a file: its type, ranges, `ETag`, `Last-Modified` and what follows from them (RFC 9110
-//! sections 13 and 14). What it opens goes through [`Confined`].
+//! sections 13 and 14). What it opens goes through `Confined`.
 //!
 //! Invariants:
 //! - Nothing is seen that is not a file below the directory after all symbolic links are followed, nor anything whose

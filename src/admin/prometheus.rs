@@ -14,7 +14,7 @@ use prometheus::proto::{
 };
 
 use super::process::Process;
-use super::survey::Surveyor;
+use super::survey::{Survey, Surveyor};
 use crate::metrics::Counter;
 use crate::net::view::View;
 
@@ -73,7 +73,7 @@ type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Page {
     fn about_relay(&mut self, view: &View, surveyor: &Surveyor) {
-        let (survey, config, dedup) = (surveyor.survey(), view.config(), &view.mesh().dedup);
+        let survey = surveyor.survey();
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         self.gauge("gunmetal_build_info", "Always 1.", &version, 1.0);
         let is_ready = f64::from(u8::from(view.unready_reasons().is_empty()));
@@ -83,6 +83,18 @@ impl Page {
         let peers = "Connected peers.";
         self.gauge("gunmetal_peers", peers, &[("direction", "inbound")], survey.inbound as f64);
         self.gauge("gunmetal_peers", peers, &[("direction", "outbound")], survey.outbound as f64);
+        self.about_limits(view, &survey);
+        self.count(
+            "gunmetal_dedup_evicted_early_total",
+            "Message ids forgotten before their time, for want of room.",
+            &[],
+            view.mesh().dedup.evicted_early() as f64,
+        );
+    }
+
+    /// What is in use, beside the limit of it.
+    fn about_limits(&mut self, view: &View, survey: &Survey) {
+        let config = view.config();
         for (name, help, value) in [
             ("connections_open", "Connections open, of any kind.", view.open_connections() as u64),
             ("connections_max", "Limit of open connections.", config.connections_max as u64),
@@ -119,12 +131,6 @@ impl Page {
         ] {
             self.gauge(&format!("gunmetal_{name}"), help, &[], value as f64);
         }
-        self.count(
-            "gunmetal_dedup_evicted_early_total",
-            "Message ids forgotten before their time, for want of room.",
-            &[],
-            dedup.evicted_early() as f64,
-        );
     }
 
     fn counter(&mut self, counter: Counter, value: u64) {

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 pub use super::origin::Origin;
-use super::{Size, count, size};
+use super::values::{GIB, KIB, Size, count, size};
 
 /// The shortest token that is accepted, in bytes.
 const TOKEN_BYTES_MIN: usize = 8;
@@ -252,6 +252,6 @@ fn token(given: Option<String>, file: Option<&Path>) -> Result<Option<Token>, St
 
 /// Nothing, or a size a message fits into in time.
 fn rate_size() -> impl Fn(&str) -> Result<Size, String> + Clone + Send + Sync + 'static {
-    let limit = size(super::KIB..=super::GIB);
+    let limit = size(KIB..=GIB);
     move |text| if text == "0" { Ok(Size(0)) } else { limit(text) }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::fault;
+use super::sources::fault;
 
 /// A longer file is none of ours, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;

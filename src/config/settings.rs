@@ -8,7 +8,8 @@ use std::fmt;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::{Config, Origins, peer_url};
+use super::sources::Origins;
+use super::{Config, peer_url};
 
 /// What a setting that comes from nowhere says.
 const DEFAULT: &str = "default";

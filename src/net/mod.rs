@@ -1,7 +1,8 @@
 //! All I/O, clocks and threads.
 //!
-//! - [`relay`] starts and stops everything.
-//! - [`reactor`]: a thread that reads. [`accept`] gives it connections. [`conn`]: one of them.
+//! - [`relay`] starts and stops everything. [`listen`]: its listening sockets.
+//! - [`reactor`]: a thread that reads; beneath it the life of a connection, from accept to close.
+//!   [`accept`] gives it connections. [`conn`]: one of them.
 //!   [`admission`]: whether it may come in. [`hear`]: what a peer says. [`http`]: what requests get.
 //!   [`handshake`]: threads that shake hands for TLS.
 //! - [`queue`]: all that crosses from reactors to writers. [`bell`] wakes them; [`placement`] says
@@ -23,6 +24,7 @@ pub mod dial;
 pub mod handshake;
 pub mod hear;
 pub mod http;
+pub mod listen;
 pub mod memory;
 pub mod pipe;
 pub mod placement;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::conn::Link;
 use super::memory::{Memory, Pressure};
 use super::queue::Budget;
-use super::reactor::Shared;
+use super::reactor::shared::Shared;
 use super::roster::{Left, Member, Roster};
 use crate::config::Config;
 use crate::dam::mesh::Mesh;
@@ -97,8 +97,10 @@ impl View {
     /// Why no new peers should be sent here; nothing: the relay is ready.
     pub fn unready_reasons(&self) -> Vec<String> {
         let (open, max) = (self.open_connections(), self.config().connections_max);
-        let mut reasons: Vec<_> =
-            self.shared.readiness.reasons().map(|reason| reason.text().to_owned()).collect();
+        let mut reasons = Vec::new();
+        if self.shared.is_draining.load(Ordering::Relaxed) {
+            reasons.push("draining: the relay stops and closes its peers".to_owned());
+        }
         if open >= max {
             reasons.push(format!("full: {open} connections are open, --connections-max is {max}"));
         }

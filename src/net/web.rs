@@ -6,7 +6,7 @@
 //!
 //! Owns: their number, their time, their thread. Must not know: what is served, requests' meaning.
 //!
-//! Invariant: at most [`CONNECTIONS_MAX`] connections, each for [`RESPONSE_TIME_MAX`] at most.
+//! Invariant: at most `CONNECTIONS_MAX` connections, each for `RESPONSE_TIME_MAX` at most.
 
 use std::error::Error;
 use std::io;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::net::relay::Relay;
-use crate::readiness::Reason;
 
 /// The process serves, at first, after a reload, or instead of the one before it.
 pub fn ready(address: SocketAddr) {
@@ -46,11 +45,10 @@ pub fn start_watchdog(relay: Arc<Relay>) {
 }
 
 fn watch(relay: &Relay, interval: Duration) {
-    let drains = || relay.readiness().holds(Reason::Draining);
-    while !drains() {
+    while !relay.is_draining() {
         if relay.is_alive(interval) {
             tell(&[NotifyState::Watchdog]);
-        } else if !drains() {
+        } else if !relay.is_draining() {
             tracing::error!(
                 "a thread of the relay does not answer; the watchdog is not told to wait"
             );

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Admin;
 use crate::http_thread::Serving;
-use crate::net::relay::explain;
+use crate::net::listen;
 use crate::net::view::View;
 use crate::{admin, cli};
 
@@ -41,7 +41,7 @@ impl Watch {
                 thread::spawn(move || waiting.wait(address, &view));
             }
             Err(error) if setting == Admin::Usual => warn_of_absence(address, &error),
-            Err(error) => return Err(explain(error, address, "--admin")),
+            Err(error) => return Err(listen::explain(error, address, "--admin")),
             Ok(()) => {}
         }
         Ok(watch)

@@ -18,16 +18,17 @@ use crate::support::wait::{self, SOON};
 use crate::{connect, join};
 
 /// A relay in this process, whose counters can be read.
-fn counted(authority: &Authority, handshakes_max: usize) -> gunmetal::net::relay::Relay {
+fn counted(authority: &Authority, limits: Config) -> gunmetal::net::relay::Relay {
     authority.install(&authority.issue());
     let files = PairFiles { cert: authority.cert_file(), key: authority.key_file() };
-    gunmetal::net::relay::Relay::start(Config {
-        tls: Some(Tls { files, listen: None }),
-        tls_handshakes_max: handshakes_max,
-        handshake_timeout: Duration::from_secs(1),
-        ..Config::for_tests()
-    })
-    .expect("a relay")
+    let tls = Some(Tls { files, listen: None });
+    gunmetal::net::relay::Relay::start(Config { tls, ..limits }).expect("a relay")
+}
+
+/// So many handshakes at a time, a second for each.
+fn handshakes(tls_handshakes_max: usize) -> Config {
+    let handshake_timeout = Duration::from_secs(1);
+    Config { tls_handshakes_max, handshake_timeout, ..Config::for_tests() }
 }
 
 /// The first bytes of a handshake, as a client says them.
@@ -103,7 +104,7 @@ fn pages_are_served_by_https_and_name_it() {
 #[test]
 fn plain_http_is_told_that_the_port_speaks_tls() {
     let authority = Authority::new();
-    let relay = counted(&authority, 100);
+    let relay = counted(&authority, handshakes(100));
     let connect = || TcpStream::connect(relay.address()).expect("connect");
     let answer = http::get(connect(), "/gun");
     assert_eq!(answer.status, 400);
@@ -115,7 +116,7 @@ fn plain_http_is_told_that_the_port_speaks_tls() {
 #[test]
 fn handshakes_are_bounded_and_counted() {
     let authority = Authority::new();
-    let relay = counted(&authority, 3);
+    let relay = counted(&authority, handshakes(3));
     let connect = || TcpStream::connect(relay.address()).expect("connect");
     let count = |counter| relay.count(counter);
     let mut waiting: Vec<_> = (0..3).map(|_| connect()).collect();
@@ -148,16 +149,18 @@ fn handshakes_are_bounded_and_counted() {
 #[test]
 fn connections_that_shake_hands_count_as_connections() {
     let authority = Authority::new();
-    let relay = authority.relay(&["--connections-max=2", "--handshake-timeout=300"]);
-    let trust = authority.client();
-    let _peer = join(&relay, &trust, "AAAAAAAAA");
-    let shaking = relay.connect();
-    let mut third = wait::until("a third to be sent away", || {
-        let mut third = relay.connect();
-        let is_closed = read_to_end(&mut third, Duration::from_millis(200)).is_some();
-        is_closed.then_some(third)
-    });
+    let handshake_timeout = Duration::from_secs(300);
+    let limits = Config { connections_max: 2, handshake_timeout, ..Config::for_tests() };
+    let relay = counted(&authority, limits);
+    let (url, trust) = (url(relay.address().port()), authority.client());
+    let _peer = Peer::try_connect_tls(&url, &trust).expect("connect by wss");
+    let shaking = TcpStream::connect(relay.address()).expect("connect");
+    // Until then a third could take its place: another reactor may accept it first.
+    wait::until("a second", || (relay.view().open_connections() == 2).then_some(()));
+    let mut third = TcpStream::connect(relay.address()).expect("connect");
+    assert!(read_to_end(&mut third, SOON).is_some(), "a third is sent away");
     assert_eq!(third.read(&mut [0]).unwrap_or(0), 0);
+    assert_eq!(relay.count(Counter::RejectedFull), 1);
     drop(shaking);
-    wait::until("room", || Peer::try_connect_tls(&url(relay.port), &trust).ok());
+    wait::until("room", || Peer::try_connect_tls(&url, &trust).ok());
 }

@@ -1,0 +1,62 @@
+//! What all reactors of a relay share.
+//!
+//! Owns: the counts they keep together, and the ids of peers. Must not know: what a reactor does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use rand::RngExt;
+
+use crate::config::Config;
+use crate::dam::mesh::Mesh;
+use crate::dam::peer::PeerId;
+use crate::net::admission::Admission;
+use crate::net::placement::Placement;
+
+/// What all reactors share.
+pub struct Shared {
+    /// Limits and times at the start.
+    pub config: Arc<Config>,
+    /// The mesh.
+    pub mesh: Arc<Mesh>,
+    /// It stops, or hands over to another process: no new peers should be sent here.
+    pub is_draining: AtomicBool,
+    /// Who may come in.
+    pub admission: Admission,
+    /// When the relay was started.
+    pub started: Instant,
+    /// Connections open now.
+    pub open: AtomicUsize,
+    /// Those of them that this relay dialled.
+    pub links: AtomicUsize,
+    /// Peers so far, for their ids.
+    pub sequence: AtomicU64,
+    /// Which writer a new peer gets.
+    pub placement: Placement,
+}
+
+impl Shared {
+    /// What the reactors of a relay share that starts now.
+    pub fn new(config: Arc<Config>) -> Self {
+        let mut secret = [0; 192];
+        rand::rng().fill(&mut secret);
+        Shared {
+            mesh: Arc::new(Mesh::new(config.dedup_entries_max, secret, rand::random())),
+            is_draining: AtomicBool::new(false),
+            admission: Admission::new(&config.admission, Instant::now()),
+            started: Instant::now(),
+            open: AtomicUsize::new(0),
+            links: AtomicUsize::new(0),
+            sequence: AtomicU64::new(0),
+            placement: Placement::new(config.writers, config.peers_per_writer),
+            config,
+        }
+    }
+
+    /// An id for a new peer, which names its writer.
+    pub fn next_peer(&self) -> PeerId {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        PeerId::new(sequence, self.placement.enter() as u8)
+    }
+}
