@@ -168,7 +168,7 @@ impl Router {
         let judge = &mut self.judge;
         judge.mesh.peers.refresh(&mut judge.heads);
         self.parser.hear(payload, &mut |heard| match heard {
-            Heard::Message(message) => judge.route(&message, from, route),
+            Heard::Message(ref message) => judge.route(message, from, route),
             Heard::Refused(refusal) => {
                 route(Route::Reply(judge.error(refusal)));
                 route(Route::Drop(Dropped::Refused(refusal)));
