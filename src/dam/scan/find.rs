@@ -55,9 +55,18 @@ fn later_end(text: &[u8], start: usize, is_end: impl Fn(u8x16) -> u8x16) -> usiz
     last_end(text, at, is_end)
 }
 
-/// [`end`], less than [`WIDTH`] from the end of the text.
+/// [`end`], less than [`WIDTH`] from the end of the text: the last bytes, and some that were passed.
 #[inline(never)]
 fn last_end(text: &[u8], at: usize, is_end: impl Fn(u8x16) -> u8x16) -> usize {
+    let Some(chunk) = text.last_chunk::<WIDTH>() else { return end_of_short(text, at, is_end) };
+    let passed = WIDTH - (text.len() - at.min(text.len()));
+    let ends = is_end(u8x16::new(*chunk)).to_bitmask() | 1 << WIDTH;
+    at + (ends >> passed).trailing_zeros() as usize
+}
+
+/// [`end`], in a text of less than [`WIDTH`].
+#[cold]
+fn end_of_short(text: &[u8], at: usize, is_end: impl Fn(u8x16) -> u8x16) -> usize {
     let rest = text.get(at..).unwrap_or_default();
     let mut chunk = [0; WIDTH];
     chunk[..rest.len()].copy_from_slice(rest);
