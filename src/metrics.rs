@@ -169,7 +169,7 @@ counters! {
     PingsOut = "pings_out",
     /// Pongs handed to peers' queues.
     PongsOut = "pongs_out",
-    /// Bytes written to sockets; under TLS of plaintext.
+    /// Bytes written to sockets, files and other plain answers included; under TLS of plaintext.
     BytesOut = "bytes_out",
     /// Write calls made.
     Writes = "writes",

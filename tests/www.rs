@@ -7,7 +7,7 @@ mod support;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -246,6 +246,37 @@ fn further_requests_get_503_and_peers_do_not_notice() {
     });
 }
 
+/// What the operator sees.
+fn stats(admin: SocketAddr) -> serde_json::Value {
+    let stream = TcpStream::connect(admin).expect("connect to the admin");
+    let host = format!("Host: {admin}");
+    let stats = http::request(stream, &["GET /stats.json HTTP/1.1", &host]).body;
+    serde_json::from_str(&stats).expect("JSON")
+}
+
+#[test]
+fn every_byte_of_an_answer_is_counted() {
+    let site = site();
+    fs::write(site.0.join("www/big.txt"), big_text()).unwrap();
+    let mut relay = start(&site.0.join("www"), &["--admin=127.0.0.1:0"]);
+    let admin = relay.admin();
+    let mut sent = 0;
+    // A file, none, an answer of the relay's own, and one that is no HTTP.
+    for request in ["GET /big.txt HTTP/1.1", "GET /none HTTP/1.1", "GET /healthz HTTP/1.1", "?"] {
+        let mut stream = relay.connect();
+        write!(stream, "{request}\r\nHost: a\r\n\r\n").expect("ask");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        assert!(answer.starts_with(b"HTTP/1.1 "), "{request}");
+        sent += answer.len() as u64;
+        wait::until(format!("{sent} bytes after {request}"), || {
+            let counted = stats(admin)["counters"]["bytes_out"].as_u64().expect("a number");
+            assert!(counted <= sent, "{counted} of {sent} bytes after {request}");
+            (counted == sent).then_some(())
+        });
+    }
+}
+
 #[test]
 fn a_connection_is_counted_until_its_file_is_sent() {
     let site = site_with_endless_file();
@@ -254,13 +285,7 @@ fn a_connection_is_counted_until_its_file_is_sent() {
         &["--address-connections-max=2", "--admin=127.0.0.1:0", "--stall-timeout=600"],
     );
     let admin = relay.admin();
-    let open = || {
-        let stream = TcpStream::connect(admin).expect("connect to the admin");
-        let head = ["GET /stats.json HTTP/1.1", &format!("Host: {admin}")].map(str::to_owned);
-        let stats = http::request(stream, &[&head[0], &head[1]]).body;
-        let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
-        stats["connections"].as_u64().expect("a number")
-    };
+    let open = || stats(admin)["connections"].as_u64().expect("a number");
     let held = [hold(&relay), hold(&relay)];
     assert_eq!(open(), 2);
     assert_eq!(get(&relay, "/app.js").status, 429);

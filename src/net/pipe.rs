@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::socket::{Received, Socket};
+use crate::metrics::{Counter, Counters};
 
 /// Bytes read at once, ciphertext and plaintext together; more than a TLS record is long.
 const READ_BYTES: usize = 40 * 1024;
@@ -31,17 +33,25 @@ pub struct Pipe {
     is_held: bool,
     stall_time: Duration,
     stall: Pin<Box<Sleep>>,
+    /// The thread's own.
+    counters: Arc<Counters>,
 }
 
 impl Pipe {
-    /// A stream that begins with `input`, of a socket no other poll watches. Call it where tokio runs.
+    /// A stream that begins with `input`, of a socket no other poll watches. What it writes is counted with this thread's
+    /// `counters`. Call it where tokio runs.
     ///
     /// # Errors
     /// The socket cannot be watched.
-    pub fn new(socket: Socket, input: Vec<u8>, stall_time: Duration) -> io::Result<Pipe> {
+    pub fn new(
+        socket: Socket,
+        input: Vec<u8>,
+        stall_time: Duration,
+        counters: Arc<Counters>,
+    ) -> io::Result<Pipe> {
         let watch = TcpStream::from_std(socket.as_fd().try_clone_to_owned()?.into())?;
         let stall = Box::pin(sleep(stall_time));
-        Ok(Pipe { socket, watch, input, at: 0, is_held: false, stall_time, stall })
+        Ok(Pipe { socket, watch, input, at: 0, is_held: false, stall_time, stall, counters })
     }
 
     /// Writes what the kernel takes, after what is held. Zero bytes: all that is held.
@@ -62,8 +72,10 @@ impl Pipe {
     fn try_send(&mut self, piece: &[u8]) -> io::Result<usize> {
         let (mut sent, mut is_held) = (0, self.is_held);
         let result = self.watch.try_io(Interest::WRITABLE, || {
+            self.counters.count(Counter::Writes);
             let written = self.socket.write(&[IoSlice::new(piece)])?;
             (sent, is_held) = (written.sent, written.is_held);
+            self.counters.add(Counter::BytesOut, written.taken as u64);
             // A session that holds something has met a kernel that is full.
             match written.taken == 0 && written.is_held {
                 true => Err(io::ErrorKind::WouldBlock.into()),

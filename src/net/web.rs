@@ -125,7 +125,7 @@ impl Web {
     }
 
     async fn respond(&self, socket: Socket, request: Vec<u8>, otherwise: &[u8]) -> io::Result<()> {
-        let mut pipe = Pipe::new(socket, request, self.stall_time)?;
+        let mut pipe = Pipe::new(socket, request, self.stall_time, self.counters.clone())?;
         let service = service_fn(|request: Request<hyper::body::Incoming>| async {
             match self.site.answer(request).await {
                 Ok(Some(response)) => Ok(response),

@@ -13,6 +13,7 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 
+use crate::memo::Cursor;
 use crate::message::{Protocol, Template, nats_inbox};
 use crate::plan::{Role, Target};
 use crate::scan::Scanner;
@@ -60,6 +61,8 @@ pub struct Conn {
     pub walker: Walker,
     /// Where its stamps are.
     pub scanner: Scanner,
+    /// What it probably gets next.
+    pub cursor: Cursor,
     stream: Option<TcpStream>,
     /// The answer to the handshake so far; then, what is to be written.
     buffer: Vec<u8>,
@@ -90,6 +93,7 @@ impl Conn {
             answers: 0,
             walker: Walker::default(),
             scanner: Scanner::default(),
+            cursor: Cursor::default(),
             stream: None,
             buffer: Vec::new(),
             written: 0,
