@@ -35,7 +35,9 @@
 //! # The life of a message
 //!
 //! 1. [`net::reactor`] reads a ready socket into one buffer that belongs to the thread.
-//! 2. [`ws::reader`] unmasks the frame where it lies and checks its UTF-8.
+//! 2. [`net::hear`] looks at the starts of the next texts, up to sixteen, and has [`dam::dedup`] fetch
+//!    what their ids will need: a wait for memory costs as much as the check of the whole text.
+//!    [`ws::reader`] unmasks the frame where it lies and checks its UTF-8.
 //! 3. [`dam::batch`] checks the text and finds the spans of each message's envelope
 //!    (`#`, `@`, `##`, `><`, …); [`dam::lenient`] takes over for what only JavaScript accepts.
 //! 4. [`dam::mesh`] asks [`dam::dedup`] whether the message is new and decides on a
