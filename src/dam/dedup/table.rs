@@ -226,7 +226,7 @@ impl Table {
     /// The bucket where a key with this first half belongs.
     #[inline]
     fn home(&self, head: u64) -> usize {
-        ((head >> 32) * self.buckets.len() as u64 >> 32) as usize
+        (((head >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
     #[inline]
