@@ -136,3 +136,12 @@ fn what_is_compared_is_one_cache_line() {
     assert_eq!(size_of::<Bucket>(), 128);
     assert_eq!(std::mem::offset_of!(Bucket, vias), 64);
 }
+
+#[test]
+fn ids_that_differ_in_either_half_alone_are_told_apart() {
+    let mut table = Table::default();
+    for key in [Key([7, 7]), Key([7, 8]), Key([8, 7])] {
+        assert!(first(&mut table, key, from(1)));
+        assert!(!first(&mut table, key, from(2)));
+    }
+}
