@@ -7,7 +7,9 @@ use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{
+    BatchSize, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
+};
 use dashmap::DashMap;
 use gunmetal::dam::dedup::{Dedup, Entry, GENERATION_MS, Key, Keys};
 
@@ -91,11 +93,14 @@ fn sizes(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// An id of the older generation is touched, and a full generation is emptied.
+/// An id of the older generation is touched, and a full generation is emptied. Each call needs a table of
+/// its own, which takes far longer to fill: so there are few calls.
 fn ageing(criterion: &mut Criterion) {
     let keys = keys();
     let mut group = criterion.benchmark_group("dedup");
-    for entries in [10_000, 1_000_000] {
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(1));
+    for entries in [10_000, 1_000_000, 10_000_000] {
         let old = || {
             let dedup = filled(&keys, entries);
             dedup.expire(GENERATION_MS);
@@ -135,6 +140,15 @@ fn threads(criterion: &mut Criterion) {
                 from += count;
                 on_threads(threads, count, |id| {
                     dedup.first(keys.of(&(from + id).to_le_bytes()), Entry::SEEN);
+                })
+            });
+        });
+        let dedup = filled(&keys, 1_000_000);
+        group.bench_function(BenchmarkId::new("known, on threads", threads), |bencher| {
+            bencher.iter_custom(|count| {
+                on_threads(threads, count, |id| {
+                    let id = id * 7919 % 1_000_000;
+                    assert!(!dedup.first(keys.of(&id.to_le_bytes()), Entry::SEEN));
                 })
             });
         });

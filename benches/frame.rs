@@ -35,7 +35,8 @@ fn headers(criterion: &mut Criterion) {
 fn masks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame");
     for payload_bytes in [20, 200, 16 * 1024, 1 << 20] {
-        group.throughput(Throughput::Bytes(payload_bytes as u64));
+        let bytes = payload_bytes as u64;
+        group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes });
         let mut payload = vec![b'a'; payload_bytes];
         group.bench_function(BenchmarkId::new("unmask", payload_bytes), |bencher| {
             bencher.iter(|| mask(black_box(&mut payload), KEY, 0));

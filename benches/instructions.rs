@@ -16,11 +16,11 @@ use common::turns::{self, Ends, add_broadcasts, turn_of_puts};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 use gunmetal::dam::batch::{Limits, Parser};
-use gunmetal::dam::dedup::{Dedup, Entry, Key, Keys};
+use gunmetal::dam::dedup::{Dedup, Entry, FETCH_MAX, Key, Keys};
 use gunmetal::net::coalesce::Coalescer;
 use gunmetal::net::queue::Turn;
 use gunmetal::ws::frame::{self, Opcode};
-use gunmetal::ws::reader::{FrameReader, Role};
+use gunmetal::ws::reader::{FrameReader, Role, START_BYTES};
 
 /// Calls of a step in one count.
 const CALLS: u64 = 1_000;
@@ -141,8 +141,10 @@ fn nine_bytes(id: u64) -> [u8; 9] {
 #[library_benchmark]
 #[bench::new_10k(args = (10_000), setup = with_new, config = within("dedup_new_among_10k"))]
 #[bench::new_1m(args = (1_000_000), setup = with_new, config = within("dedup_new_among_1m"))]
+#[bench::new_10m(args = (10_000_000), setup = with_new, config = within("dedup_new_among_10m"))]
 #[bench::known_10k(args = (10_000), setup = with_known, config = within("dedup_known_among_10k"))]
 #[bench::known_1m(args = (1_000_000), setup = with_known, config = within("dedup_known_among_1m"))]
+#[bench::known_10m(args = (10_000_000), setup = with_known, config = within("dedup_known_among_10m"))]
 #[bench::old_10k(args = (10_000), setup = with_old, config = within("dedup_refresh_among_10k"))]
 fn dedup((dedup, ids): (Dedup, Vec<Key>)) -> (Dedup, Vec<Key>) {
     for id in &ids {
@@ -183,6 +185,20 @@ fn route((mut hub, texts): (Hub, Vec<String>)) -> (Hub, Vec<String>) {
         black_box(hub.hear(0, text));
     }
     (hub, texts)
+}
+
+fn starts() -> (Hub, Vec<[u8; START_BYTES]>) {
+    let start = |id| *common::put(id).as_bytes().first_chunk().expect("it is longer");
+    (Hub::new(10), (0..CALLS).map(start).collect())
+}
+
+#[library_benchmark]
+#[bench::of_16(setup = starts, config = within("foresee_16"))]
+fn foresee((mut hub, starts): (Hub, Vec<[u8; START_BYTES]>)) -> (Hub, Vec<[u8; START_BYTES]>) {
+    for starts in starts.chunks(FETCH_MAX) {
+        hub.router.foresee(starts.iter().map(|start| &start[..]));
+    }
+    (hub, starts)
 }
 
 // net/queue.rs
@@ -226,6 +242,9 @@ fn encode((mut batch, turn, exceptions): Batches) -> Batches {
     (batch, turn, exceptions)
 }
 
-library_benchmark_group!(name = steps, benchmarks = [read, spans, key, dedup, route, turn, encode]);
+library_benchmark_group!(
+    name = steps,
+    benchmarks = [read, spans, key, dedup, route, foresee, turn, encode]
+);
 
 main!(library_benchmark_groups = steps);

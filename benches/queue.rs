@@ -10,7 +10,8 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("queue");
     for count in [1, 10, 50, 300] {
         let puts: Vec<_> = (0..count).map(common::put).collect();
-        group.throughput(Throughput::Elements(count));
+        let bytes = puts.iter().map(|put| put.len() as u64).sum();
+        group.throughput(Throughput::ElementsAndBytes { elements: count, bytes });
         let mut ends = common::turns::ends();
         group.bench_function(BenchmarkId::new("turn", count), |bencher| {
             bencher.iter(|| black_box(ends.turn(&puts)));

@@ -41,7 +41,7 @@ mod values;
 
 /// Reactor threads, and as many writer threads.
 pub const THREADS_MAX: usize = 64;
-/// What a remembered id costs at most, in bytes: 41 in a hash table that has just doubled and is seven sixteenths full.
+/// What a remembered id costs at most, in bytes: 32 in a table that has just doubled and is three eighths full.
 pub const DEDUP_ENTRY_BYTES: usize = 96;
 
 /// A configuration in force: validated, every default filled in.

@@ -19,7 +19,8 @@
 //!   Receivers find it by [scanning](scan) large reads, compare the text behind it, and keep a
 //!   [`track`] for each source: lost, duplicated, reordered, echoed and corrupted copies are told
 //!   apart, and the exit code says whether all are zero. What is around the stamped text (the id, the
-//!   node's name) is not compared: relays may spell it differently.
+//!   node's name) is not compared: relays may spell it differently. Bytes that another connection was
+//!   given as well are [compared](memo) with those, and scanned where they differ.
 //! - **It watches itself.** A run in which the generator was late, or busy all the time, is INVALID.
 //! - **What the server uses** is read from outside: CPU, memory, threads, context switches.
 //!
@@ -32,7 +33,7 @@
 //! | [`message`], [`stamp`] | what is sent, built once and patched |
 //! | [`pace`] | when it is meant to be sent |
 //! | [`swarm`] | the threads, the connections, sending and receiving |
-//! | [`wire`], [`scan`], [`track`] | from bytes to counted copies |
+//! | [`wire`], [`scan`], [`memo`], [`track`] | from bytes to counted copies |
 //! | [`run`], [`server`], [`process`] | the order of a run; what it starts and reads |
 //! | [`hostile`] | attacks that begin in the middle of a run |
 //! | [`outcome`], [`verdict`] | what was found, and how it is to be taken |
@@ -49,6 +50,7 @@ pub mod compare;
 pub mod files;
 pub mod floor;
 pub mod hostile;
+pub mod memo;
 pub mod message;
 pub mod outcome;
 pub mod pace;

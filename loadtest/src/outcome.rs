@@ -76,6 +76,13 @@ impl Attacked {
             attacked_memory_bytes,
         }
     }
+
+    /// Memory that each of so many stalled peers added to the server, at most, in bytes; `None` when there
+    /// were none or it is not known.
+    pub fn bytes_per_stalled(&self, stalled: u32) -> Option<f64> {
+        let (before, during) = self.quiet_memory_bytes.zip(self.attacked_memory_bytes)?;
+        (stalled > 0).then(|| during.saturating_sub(before) as f64 / f64::from(stalled))
+    }
 }
 
 /// Averages.

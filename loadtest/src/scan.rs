@@ -72,42 +72,55 @@ impl Scanner {
     #[inline]
     pub fn scan(&mut self, mut bytes: &[u8], expected: &Expected, found: &mut impl FnMut(Found)) {
         while !bytes.is_empty() {
-            bytes = match &mut self.0 {
-                State::Searching => self.search(bytes, expected, found),
-                State::InStamp { .. } => self.finish_stamp(bytes, expected, found),
-                State::InText(..) => self.compare(bytes, expected, found),
-            };
+            let (one, rest) = self.next(bytes, expected);
+            bytes = rest;
+            one.into_iter().for_each(&mut *found);
         }
     }
 
+    /// Whether it is between messages: what it finds next does not depend on what came before.
     #[inline]
-    fn search<'a>(
+    pub fn is_between(&self) -> bool {
+        matches!(self.0, State::Searching)
+    }
+
+    /// Takes of the stream what there is up to the end of a message, or all. Returns the rest.
+    #[inline]
+    pub fn next<'a>(
         &mut self,
-        bytes: &'a [u8],
+        mut bytes: &'a [u8],
         expected: &Expected,
-        found: &mut impl FnMut(Found),
-    ) -> &'a [u8] {
-        let Some(at) = memchr::memchr(MARKER, bytes) else { return &[] };
+    ) -> (Option<Found>, &'a [u8]) {
+        let mut found = None;
+        while found.is_none() && !bytes.is_empty() {
+            (found, bytes) = match &mut self.0 {
+                State::Searching => self.search(bytes, expected),
+                State::InStamp { .. } => self.finish_stamp(bytes, expected),
+                State::InText(..) => self.compare(bytes, expected),
+            };
+        }
+        (found, bytes)
+    }
+
+    #[inline]
+    fn search<'a>(&mut self, bytes: &'a [u8], expected: &Expected) -> (Option<Found>, &'a [u8]) {
+        let Some(at) = memchr::memchr(MARKER, bytes) else { return (None, &[]) };
         let Some((stamp, rest)) = bytes[at..].split_first_chunk::<STAMP_BYTES>() else {
             let mut held = [0; STAMP_BYTES];
             let begun = &bytes[at..];
             held[..begun.len()].copy_from_slice(begun);
             self.0 = State::InStamp { held, len: begun.len() as u8 };
-            return &[];
+            return (None, &[]);
         };
         let Some(stamp) = Stamp::read(stamp, expected.secret) else {
-            found(Found::BadStamp);
-            return &bytes[at + 1..];
+            return (Some(Found::BadStamp), &bytes[at + 1..]);
         };
         let text = expected.fillers.of(stamp.kind);
         match rest.split_at_checked(text.len()) {
-            Some((came, rest)) if came == text => {
-                found(Found::Message(stamp, true));
-                rest
-            }
+            Some((came, rest)) if came == text => (Some(Found::Message(stamp, true)), rest),
             _ => {
                 self.0 = State::InText(stamp, 0);
-                rest
+                (None, rest)
             }
         }
     }
@@ -116,32 +129,27 @@ impl Scanner {
         &mut self,
         bytes: &'a [u8],
         expected: &Expected,
-        found: &mut impl FnMut(Found),
-    ) -> &'a [u8] {
-        let State::InStamp { held, len } = &mut self.0 else { return bytes };
+    ) -> (Option<Found>, &'a [u8]) {
+        let State::InStamp { held, len } = &mut self.0 else { return (None, bytes) };
         let begun = usize::from(*len);
         let taken = bytes.len().min(STAMP_BYTES - begun);
         held[begun..begun + taken].copy_from_slice(&bytes[..taken]);
         *len += taken as u8;
+        let mut found = None;
         if begun + taken == STAMP_BYTES {
             self.0 = match Stamp::read(held, expected.secret) {
                 Some(stamp) => State::InText(stamp, 0),
                 None => {
-                    found(Found::BadStamp);
+                    found = Some(Found::BadStamp);
                     State::Searching
                 }
             };
         }
-        &bytes[taken..]
+        (found, &bytes[taken..])
     }
 
-    fn compare<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        expected: &Expected,
-        found: &mut impl FnMut(Found),
-    ) -> &'a [u8] {
-        let State::InText(stamp, done) = &mut self.0 else { return bytes };
+    fn compare<'a>(&mut self, bytes: &'a [u8], expected: &Expected) -> (Option<Found>, &'a [u8]) {
+        let State::InText(stamp, done) = &mut self.0 else { return (None, bytes) };
         let text = &expected.fillers.of(stamp.kind)[*done as usize..];
         let taken = bytes.len().min(text.len());
         let is_same = bytes[..taken] == text[..taken];
@@ -149,11 +157,10 @@ impl Scanner {
         let stamp = *stamp;
         *done += taken as u32;
         if is_same && !is_whole {
-            return &bytes[taken..];
+            return (None, &bytes[taken..]);
         }
         self.0 = State::Searching;
-        found(Found::Message(stamp, is_same));
-        if is_same { &bytes[taken..] } else { bytes }
+        (Some(Found::Message(stamp, is_same)), if is_same { &bytes[taken..] } else { bytes })
     }
 }
 

@@ -88,6 +88,9 @@ pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
     }
     if let Some(attack) = &outcome.attack {
         attack_rows(attack).into_iter().for_each(|(name, value)| row(name, value));
+        if let Some(each) = attack.bytes_per_stalled(outcome.scenario.stalled) {
+            row("per stalled peer", format!("{} at most", bytes(each)));
+        }
     }
     if !outcome.scenario.is_sending() && outcome.scenario.is_saying() {
         let counts = &outcome.counts;
@@ -179,6 +182,10 @@ fn generator_rows(outcome: &Outcome) -> Vec<(String, String)> {
     let generator = &outcome.generator;
     let busy = generator.busy.map_or("?".to_owned(), |busy| format!("{:.0} %", busy * 100.0));
     let mut value = format!("{} threads, {busy} busy", generator.threads);
+    let cores = generator.busy.map(|busy| busy * generator.threads as f64);
+    if let Some(cores) = cores.filter(|_| outcome.rates.delivered > 0.0) {
+        value.push_str(&format!(", {:.0} ns a copy", cores * 1e9 / outcome.rates.delivered));
+    }
     if let Some(waited) = generator.waited.filter(|waited| *waited >= 0.01) {
         value.push_str(&format!(", waited {:.0} % for a core", waited * 100.0));
     }

@@ -89,6 +89,20 @@ impl Track {
         }
     }
 
+    /// Copies came whose numbers follow each other, so many from this one on: each is a
+    /// [`note`](Self::note).
+    #[inline]
+    pub fn note_run(&mut self, first: u32, count: u32, counts: &mut Counts) {
+        let is_gapless = self.unique == self.next;
+        if first == self.next && is_gapless {
+            self.next += count;
+            self.unique += count;
+            self.window = if count < 64 { !(!self.window << count) } else { u64::MAX };
+        } else {
+            (first..first + count).for_each(|sequence| self.note(sequence, counts));
+        }
+    }
+
     /// What never came of `sent` messages.
     pub fn lost(&self, sent: u32) -> u32 {
         sent.saturating_sub(self.unique)
@@ -165,6 +179,27 @@ mod tests {
         assert_eq!(after([0, 2, 1, 3], 4), (0, 0, 1));
         assert_eq!(after((1..1000).chain([0]), 1000), (0, 0, 1));
         assert_eq!(after((0..300).chain(400..1000).chain(300..400), 1000), (0, 0, 100));
+    }
+
+    #[test]
+    fn a_run_is_as_many_single_ones() {
+        // Runs of many lengths, of which some begin before the end of the one before, and some behind it.
+        let mut random = 1u64;
+        for _ in 0..2_000 {
+            let mut alone = (Track::default(), Counts::default());
+            let mut runs = alone;
+            let mut at = 0;
+            for _ in 0..6 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let count = (random >> 33) as u32 % 150;
+                at = (at + (random >> 60) as u32 % 4).saturating_sub((random >> 56) as u32 % 5);
+                runs.0.note_run(at, count, &mut runs.1);
+                (at..at + count).for_each(|number| alone.0.note(number, &mut alone.1));
+                at += count;
+                assert_eq!((runs.0.lost(at), runs.1), (alone.0.lost(at), alone.1));
+                assert_eq!((runs.0.window, runs.0.holes), (alone.0.window, alone.0.holes));
+            }
+        }
     }
 
     #[test]

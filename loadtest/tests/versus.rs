@@ -56,7 +56,7 @@ fn gunmetal_stands_beside_the_floor() {
     let out = std::env::temp_dir().join(format!("loadtest-versus-{}", std::process::id()));
     let relay = relay.to_string_lossy();
     let columns = "gunmetal-1-1,floor-per-wake-up";
-    let rows = "1-to-10,1-mib-to-10,ask,connect,latency,busy";
+    let rows = "1-to-10,1-mib-to-10,ask,connect,latency,busy,stalled";
     let result = run(&["versus", "--relay", &relay, "--columns", columns, "--rows", rows], &out);
     let lines = lines(&result);
     let has =

@@ -109,6 +109,15 @@ impl Parser {
     }
 }
 
+/// The id of the first message of a text of which this is the start, if it begins with it. A guess, made
+/// before the text is known to be one.
+pub fn leading_id(start: &[u8]) -> Option<&[u8]> {
+    let message = start.strip_prefix(b"[").unwrap_or(start);
+    let id = message.strip_prefix(br##"{"#":""##)?;
+    let end = id.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    (id[end] == b'"').then(|| &id[..end])
+}
+
 /// The message in this part of the payload, with these members.
 fn message<'a>(payload: &'a [u8], part: Range<usize>, members: &[Member]) -> Message<'a> {
     let start = part.start;

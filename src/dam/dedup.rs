@@ -6,8 +6,8 @@
 //! Gun keeps an id for 9 s after it was last seen and sweeps every 9 s, so an id lives 9 to 18 s
 //! after its last touch (Gun: `dup.track`, `dup.check`, `dup.drop`). Two generations give the same
 //! life without a sweep: a touch puts the entry into the current generation, and every
-//! [`GENERATION_MS`] the older one is emptied and becomes the current one. When that happened early
-//! for want of room, the next time is skipped, so that no id but the emptied ones lives shorter.
+//! [`GENERATION_MS`] the older one is forgotten and a new one begins. When that happened early
+//! for want of room, the next time is skipped, so that no id but the forgotten ones lives shorter.
 //!
 //! Invariants:
 //! - A key is in one generation at most, and exactly one caller of [`Dedup::first`] is told `true`
@@ -17,15 +17,18 @@
 //!   generation is given up early, and counted.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_secret};
 
+use self::table::{Place, Table};
 use super::peer::PeerId;
+
+mod table;
 
 /// How long a generation is current, in milliseconds (Gun: `dup`'s `age`, 9 s).
 pub const GENERATION_MS: u64 = 9_000;
@@ -37,6 +40,9 @@ const SHARDS: usize = 256;
 /// The size is looked at once in at most so many inserts: counting takes every lock.
 const SAMPLE_MAX: usize = 4096;
 
+/// How many keys are well fetched at once: a processor waits for about so many loads together.
+pub const FETCH_MAX: usize = 16;
+
 /// A byte that no id can hold, as it occurs in no UTF-8 text: keeps `"ab" + "c"` and `"a" + "bc"`
 /// apart, and both apart from any plain id.
 const SEPARATOR: u8 = 0xff;
@@ -47,6 +53,22 @@ pub type Secret = [u8; 192];
 /// 128 bits that stand for an id: at 64 bits collisions of honest ids would be expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key([u64; 2]);
+
+impl Key {
+    /// What places and compares it in a table.
+    fn head(self) -> u64 {
+        self.0[0]
+    }
+
+    /// A bit more of it, to compare.
+    fn tag(self) -> u16 {
+        self.0[1] as u16
+    }
+
+    fn shard(self) -> usize {
+        (self.0[1] >> (u64::BITS - SHARDS.ilog2())) as usize
+    }
+}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -104,7 +126,7 @@ impl Keys {
 }
 
 /// Whether a remembered message was a question, and the hash its asker is known to have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Question(u64);
 
 impl Question {
@@ -155,9 +177,7 @@ pub enum After {
 /// The table. Shared by all reactors; see the module's head for how it works.
 pub struct Dedup {
     shards: Box<[Shard]>,
-    /// Counts rotations; its lowest bit names the current generation.
-    epoch: AtomicU32,
-    /// Held while a generation is emptied.
+    /// Held while a generation begins.
     rotation: Mutex<Rotation>,
     generation_max: usize,
     /// The size is looked at once in `sample_mask + 1` inserts.
@@ -165,26 +185,14 @@ pub struct Dedup {
     evicted_early: AtomicU64,
 }
 
-/// A part of the table, on cache lines of its own.
+/// A part of the table, on a cache line of its own.
 #[derive(Default)]
 #[repr(align(64))]
-struct Shard(Mutex<[HashTable<Slot>; 2]>);
-
-/// 32 bytes: two to a cache line.
-struct Slot {
-    key: Key,
-    entry: Entry,
-}
+struct Shard(Mutex<Table>);
 
 impl Shard {
-    fn lock(&self) -> MutexGuard<'_, [HashTable<Slot>; 2]> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Slot {
-    fn hash(&self) -> u64 {
-        self.key.0[0]
     }
 }
 
@@ -203,7 +211,6 @@ impl Dedup {
         let sample = (generation_max / 64).next_power_of_two().clamp(1, SAMPLE_MAX);
         Dedup {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            epoch: AtomicU32::new(0),
             rotation: Mutex::default(),
             generation_max,
             sample_mask: sample as u64 - 1,
@@ -215,87 +222,66 @@ impl Dedup {
     #[doc(alias = "check")]
     #[doc(alias = "track")]
     pub fn first(&self, key: Key, entry: Entry) -> bool {
-        let first = self
-            .update(key, |known| (Some(known.unwrap_or(entry)), After::Refresh, known.is_none()));
-        if first && key.0[1] & self.sample_mask == 0 {
+        let is_known = self.in_table(key, |table, known| {
+            match known {
+                Some(place) => table.touch(key, place),
+                None => table.insert(key, entry),
+            }
+            known.is_some()
+        });
+        if !is_known && key.0[1] & self.sample_mask == 0 {
             self.enforce_max();
         }
-        first
+        !is_known
     }
 
     /// If `key` is known, refreshes it and says true (Gun: `dup.check`).
     pub fn seen(&self, key: Key) -> bool {
-        self.update(key, |known| (known, After::Refresh, known.is_some()))
+        self.in_table(key, |table, known| known.map(|place| table.touch(key, place)).is_some())
     }
 
     /// Takes back a [`first`](Self::first).
     pub fn forget(&self, key: Key) {
-        for generation in &mut *self.shard(key).lock() {
-            if let Ok(known) = generation.find_entry(key.0[0], |slot| slot.key == key) {
-                known.remove();
+        self.in_table(key, |table, known| {
+            if let Some(place) = known {
+                table.remove(place);
             }
-        }
+        });
     }
 
     /// Shows the entry of `key` to `look`, which may change it. None: it is not known.
     ///
     /// `look` runs under the entry's lock and must not use the table.
     pub fn with<R>(&self, key: Key, look: impl FnOnce(&mut Entry) -> (After, R)) -> Option<R> {
-        self.update(key, |known| {
-            let Some(mut entry) = known else {
-                return (None, After::Keep, None);
-            };
+        self.in_table(key, |table, known| {
+            let place = known?;
+            let mut entry = table.entry(place);
             let (after, answer) = look(&mut entry);
-            (Some(entry), after, Some(answer))
+            table.set(place, entry);
+            if let After::Refresh = after {
+                table.touch(key, place);
+            }
+            Some(answer)
         })
     }
 
-    /// Every access: shows `step` what is known of `key` and stores what it returns, in the
-    /// current generation if it is to be refreshed.
-    #[inline]
-    fn update<R>(
-        &self,
-        key: Key,
-        step: impl FnOnce(Option<Entry>) -> (Option<Entry>, After, R),
-    ) -> R {
-        let mut generations = self.shard(key).lock();
-        let [zero, one] = &mut *generations;
-        let (current, older) = match self.epoch.load(Ordering::Acquire) & 1 {
-            0 => (zero, one),
-            _ => (one, zero),
-        };
-        let hash = key.0[0];
-        // What is asked for is nearly always new, or was heard a moment ago.
-        if let Some(slot) = current.find_mut(hash, |slot| slot.key == key) {
-            let (next, _, answer) = step(Some(slot.entry));
-            slot.entry = next.unwrap_or(slot.entry);
-            return answer;
-        }
-        let (next, answer) = match older.find_entry(hash, |slot| slot.key == key) {
-            Err(_) => {
-                let (next, _, answer) = step(None);
-                (next, answer)
-            }
-            Ok(mut known) => match step(Some(known.get().entry)) {
-                (Some(next), After::Refresh, answer) => {
-                    known.remove();
-                    (Some(next), answer)
-                }
-                (next, _, answer) => {
-                    let slot = known.get_mut();
-                    slot.entry = next.unwrap_or(slot.entry);
-                    (None, answer)
-                }
-            },
-        };
-        if let Some(entry) = next {
-            current.insert_unique(hash, Slot { key, entry }, Slot::hash);
-        }
-        answer
+    /// Has the memory that looks at `keys` will need brought near. Each would wait for its own; so the
+    /// waiting for all is done at once. Changes nothing.
+    pub fn fetch(&self, keys: &[Key]) {
+        // Taking and giving back a lock waits for all loads before it. So all are taken first, but those
+        // that others hold, or that are taken already: nobody waits for two.
+        let try_lock = |key: &Key| Some((*key, self.shards[key.shard()].0.try_lock().ok()?));
+        let tables: SmallVec<[_; FETCH_MAX]> = keys.iter().filter_map(try_lock).collect();
+        let loaded = tables.iter().fold(0, |all, (key, table)| all ^ table.load(*key));
+        black_box(loaded);
     }
 
-    fn shard(&self, key: Key) -> &Shard {
-        &self.shards[(key.0[1] >> (u64::BITS - SHARDS.ilog2())) as usize]
+    /// Every access: looks `key` up and shows `step` its table and where in it the key is.
+    #[inline]
+    fn in_table<R>(&self, key: Key, step: impl FnOnce(&mut Table, Option<Place>) -> R) -> R {
+        let mut table = self.shards[key.shard()].lock();
+        let known = table.find(key);
+        step(&mut table, known)
     }
 
     /// Starts a new generation when the current one is [`GENERATION_MS`] old. To be called at least
@@ -318,44 +304,26 @@ impl Dedup {
 
     fn enforce_max(&self) {
         let Ok(mut rotation) = self.rotation.try_lock() else { return };
-        if self.held(self.current()) > self.generation_max {
+        if self.sum(Table::current) > self.generation_max {
             let evicted = self.rotate();
             rotation.was_early = true;
             self.evicted_early.fetch_add(evicted as u64, Ordering::Relaxed);
         }
     }
 
-    /// Empties the older generation, then makes it the current one: in this order, or what
-    /// others insert meanwhile would be lost. The caller holds `rotation`. Returns how many
-    /// entries it held.
+    /// Begins a generation in one shard after the other: an id knows only its own. The caller holds
+    /// `rotation`. Returns how many entries were forgotten.
     fn rotate(&self) -> usize {
-        let older = self.current() ^ 1;
-        let mut held = 0;
-        for shard in &self.shards {
-            let generation = &mut shard.lock()[older];
-            let (here, room) = (generation.len(), generation.capacity());
-            generation.clear();
-            // Room that was used is kept for the next round; what a spike left is given back.
-            if here < room / 4 {
-                *generation = HashTable::new();
-            }
-            held += here;
-        }
-        self.epoch.fetch_add(1, Ordering::Release);
-        held
+        self.shards.iter().map(|shard| shard.lock().rotate()).sum()
     }
 
-    fn current(&self) -> usize {
-        (self.epoch.load(Ordering::Acquire) & 1) as usize
-    }
-
-    fn held(&self, generation: usize) -> usize {
-        self.shards.iter().map(|shard| shard.lock()[generation].len()).sum()
+    fn sum(&self, count: impl Fn(&Table) -> usize) -> usize {
+        self.shards.iter().map(|shard| count(&shard.lock())).sum()
     }
 
     /// Entries held now.
     pub fn len(&self) -> usize {
-        self.held(0) + self.held(1)
+        self.sum(Table::len)
     }
 
     /// Nothing is remembered.

@@ -6,11 +6,10 @@
 //! may yet be, and is for [`lenient`](super::lenient) to judge; nothing is copied or unescaped;
 //! nothing recurses; memory is bounded by `SPANS_MAX` and the depth.
 
+mod find;
+
 /// A frame of more elements or members than this is not scanned, which bounds the memory kept.
 const SPANS_MAX: usize = 1 << 15;
-
-/// From this length on a text is passed over in long steps.
-const LONG_TEXT_BYTES: usize = 24;
 
 /// A member of a message, as offsets in the frame's payload.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +124,11 @@ impl Scanner {
     /// Passes over the value at `at`, inside of `depth` brackets. Returns where it ends.
     fn value(&mut self, text: &[u8], mut at: usize, depth: usize) -> Option<usize> {
         self.open.clear();
+        let mut has_key = false;
         loop {
+            if has_key {
+                at = colon(text, string(text, at)?.0)?;
+            }
             let byte = *text.get(at)?;
             at = match byte {
                 b'"' => string(text, at)?.0,
@@ -139,7 +142,7 @@ impl Scanner {
                         inside + 1
                     } else {
                         self.open.push(byte);
-                        at = if byte == b'{' { key(text, inside)? } else { inside };
+                        (at, has_key) = (inside, byte == b'{');
                         continue;
                     }
                 }
@@ -148,57 +151,45 @@ impl Scanner {
                 b'n' => literal(text, at, b"null")?,
                 _ => number(text, at)?,
             };
-            at = match self.close(text, at)? {
-                Next::Value(at) => at,
-                Next::End(at) => return Some(at),
-            };
-        }
-    }
-
-    /// Closes what ends behind a value.
-    #[inline]
-    fn close(&mut self, text: &[u8], mut at: usize) -> Option<Next> {
-        while let Some(open) = self.open.last() {
-            at = space(text, at);
-            match (open, text.get(at)?) {
-                (b'{', b',') => return key(text, space(text, at + 1)).map(Next::Value),
-                (_, b',') => return Some(Next::Value(space(text, at + 1))),
-                (open, close) if *close == *open + 2 => {
-                    self.open.pop();
-                    at += 1;
+            // Brackets that close here, up to a comma.
+            loop {
+                let Some(open) = self.open.last() else { return Some(at) };
+                at = space(text, at);
+                let byte = *text.get(at)?;
+                if byte == b',' {
+                    (at, has_key) = (space(text, at + 1), *open == b'{');
+                    break;
                 }
-                _ => return None,
+                if byte != *open + 2 {
+                    return None;
+                }
+                self.open.pop();
+                at += 1;
             }
         }
-        Some(Next::End(at))
     }
-}
-
-/// What follows a value.
-enum Next {
-    /// Another one, there.
-    Value(usize),
-    /// The end of the outermost one, there.
-    End(usize),
 }
 
 /// Passes over space, if there is any.
-#[inline]
-fn space(text: &[u8], mut at: usize) -> usize {
+#[inline(always)]
+fn space(text: &[u8], at: usize) -> usize {
+    match text.get(at) {
+        Some(byte) if *byte <= b' ' => after_space(text, at),
+        _ => at,
+    }
+}
+
+/// [`space`] where there is some: nobody writes any who writes for machines.
+#[cold]
+fn after_space(text: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\r' | b'\n') = text.get(at) {
         at += 1;
     }
     at
 }
 
-/// Passes over a key and its colon. Returns where the value begins.
-#[inline]
-fn key(text: &[u8], at: usize) -> Option<usize> {
-    colon(text, string(text, at)?.0)
-}
-
 /// Passes over a colon and the space around it.
-#[inline]
+#[inline(always)]
 fn colon(text: &[u8], at: usize) -> Option<usize> {
     let at = space(text, at);
     (*text.get(at)? == b':').then(|| space(text, at + 1))
@@ -228,19 +219,17 @@ fn number(text: &[u8], mut at: usize) -> Option<usize> {
 
 /// Passes over one digit or more.
 fn digits(text: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    while text.get(at).is_some_and(u8::is_ascii_digit) {
-        at += 1;
-    }
-    (at > start).then_some(at)
+    let end = find::digits_end(text, start);
+    (end > start).then_some(end)
 }
 
 /// Passes over the string at `at`. Returns where it ends, and whether it is free of escapes.
+#[inline(always)]
 fn string(text: &[u8], at: usize) -> Option<(usize, bool)> {
     if *text.get(at)? != b'"' {
         return None;
     }
-    let end = plain_end(text, at + 1);
+    let end = find::plain_end(text, at + 1);
     match text.get(end)? {
         b'"' => Some((end + 1, true)),
         _ => Some((escaped(text, end)?, false)),
@@ -248,6 +237,7 @@ fn string(text: &[u8], at: usize) -> Option<(usize, bool)> {
 }
 
 /// Passes over the rest of a string, from its first escape on.
+#[inline(never)]
 fn escaped(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at = match text.get(at)? {
@@ -255,7 +245,7 @@ fn escaped(text: &[u8], mut at: usize) -> Option<usize> {
             b'\\' => escape(text, at + 1)?,
             _ => return None,
         };
-        at = plain_end(text, at);
+        at = find::plain_end(text, at);
     }
 }
 
@@ -271,88 +261,9 @@ fn escape(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Where the first byte is that is no plain character of a string, or the end of the text.
-#[inline(always)]
-fn plain_end(text: &[u8], start: usize) -> usize {
-    let mut at = start;
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let special = specials(u64::from_le_bytes(*word));
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-        if at == start + LONG_TEXT_BYTES {
-            at = long_plain_end(text, at);
-        }
-    }
-    last_plain_end(text, at)
-}
-
-/// Passes over whole chunks of plain characters.
-#[inline(never)]
-fn long_plain_end(text: &[u8], start: usize) -> usize {
-    let (chunks, _) = text[start..].as_chunks::<16>();
-    // Each without a way out, so that the compiler makes vector instructions of it.
-    let is_plain =
-        |chunk: &&[u8; 16]| !chunk.iter().fold(false, |found, byte| found | is_special(*byte));
-    start + 16 * chunks.iter().take_while(is_plain).count()
-}
-
-/// [`plain_end`] at the end of the frame.
-#[cold]
-fn last_plain_end(text: &[u8], at: usize) -> usize {
-    let rest = text.get(at..).unwrap_or_default();
-    at + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
-}
-
-/// Ends a string or begins an escape, or has no place in a string.
-#[inline]
-fn is_special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < b' ')
-}
-
-/// [`is_special`] for eight bytes: the high bit of the lowest special byte is the lowest bit set.
-#[inline]
-fn specials(word: u64) -> u64 {
-    const EACH: u64 = u64::MAX / 255;
-    let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word;
-    let quote = below(word ^ (EACH * u64::from(b'"')), 1);
-    let backslash = below(word ^ (EACH * u64::from(b'\\')), 1);
-    (quote | backslash | below(word, b' ')) & (EACH << 7)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_end_of_plain_text_is_found_anywhere() {
-        for special in [b'"', b'\\', 0, 0x1f, b'\n'] {
-            for plain in [b' ', b'!', b'#', b'[', b']', b'a', 0x7f, 0x80, 0xa2, 0xdc, 0xff] {
-                for len in 0..150 {
-                    let mut text = vec![plain; len];
-                    assert_eq!(plain_end(&text, 0), len);
-                    text.push(special);
-                    text.extend([plain, b'"', 0, plain, plain, plain, plain, plain, plain]);
-                    assert_eq!(plain_end(&text, 0), len, "{special} behind {len} times {plain}");
-                    assert_eq!(plain_end(&text, len.min(3)), len);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_special_byte_is_told_from_every_other() {
-        for first in 0..=u8::MAX {
-            for second in 0..=u8::MAX {
-                let bytes = [first, second, b'a', b'a', b'a', b'a', b'a', b'a'];
-                let want = bytes.iter().position(|byte| is_special(*byte));
-                let found = specials(u64::from_le_bytes(bytes));
-                let got = (found != 0).then(|| found.trailing_zeros() as usize / 8);
-                assert_eq!(got, want, "{first:#x} {second:#x}");
-            }
-        }
-    }
 
     #[test]
     fn numbers_are_as_the_rfc_has_them() {

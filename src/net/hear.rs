@@ -4,15 +4,17 @@
 //! not know: polls, other connections, when to read.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::conn::Hearing;
 use super::queue::{Outbound, Outbox, Source};
 use super::socket::{Ending, Socket};
 use crate::dam::batch::{Ignored, Refusal};
+use crate::dam::dedup::FETCH_MAX;
 use crate::dam::mesh::{Dropped, Peer, Route, Router};
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
-use crate::ws::reader::{Event, Payload, ReadError};
+use crate::ws::reader::{Event, FrameReader, Payload, ReadError};
 
 /// What becomes of a connection after a read.
 pub enum Fate {
@@ -40,8 +42,11 @@ impl Hearer<'_> {
     /// Hears the frames in `input`.
     pub fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
         let Hearing { reader, peer, messages_in, .. } = hearing;
-        let mut at = 0;
+        let (mut at, mut foreseen) = (0, 0);
         loop {
+            if at >= foreseen {
+                foreseen = self.foresee(reader, input, at);
+            }
             let fate = match reader.next(input, &mut at) {
                 Ok(None) => break,
                 Ok(Some(event)) => self.hear_event(event, peer),
@@ -57,6 +62,19 @@ impl Hearer<'_> {
             self.socket.mark_alive();
         }
         Fate::Open
+    }
+
+    /// Has the memory of what comes next brought near, if there is more than one message to come. Returns up
+    /// to where.
+    fn foresee(&mut self, reader: &FrameReader, input: &[u8], at: usize) -> usize {
+        let texts: SmallVec<[_; FETCH_MAX]> = reader.peek(input, at).take(FETCH_MAX).collect();
+        match texts.last() {
+            Some((_, end)) if texts.len() > 1 => {
+                self.router.foresee(texts.iter().map(|(start, _)| &start[..]));
+                *end
+            }
+            _ => at + 1,
+        }
     }
 
     fn hear_event(&mut self, event: Event<'_>, peer: &mut Peer) -> Fate {

@@ -104,6 +104,9 @@ enum Place {
     Assembly,
 }
 
+/// How much of a text is seen before it is its turn: what is first in a message is its id.
+pub const START_BYTES: usize = 32;
+
 /// Reads the frames of one connection.
 #[derive(Debug)]
 pub struct FrameReader {
@@ -163,6 +166,22 @@ impl FrameReader {
             return Ok(Some(Event::Text(Payload::Borrowed(text))));
         }
         self.next_any(input, at)
+    }
+
+    /// The starts of the short texts that lie whole in `input[at..]`, in a row, and where each of their frames
+    /// ends. Consumes nothing and changes nothing. A start is [`START_BYTES`] long, whatever its text is.
+    pub fn peek<'a>(
+        &'a self,
+        input: &'a [u8],
+        mut at: usize,
+    ) -> impl Iterator<Item = ([u8; START_BYTES], usize)> {
+        std::iter::from_fn(move || {
+            let (key, payload) = self.peek_short_text(input, at)?;
+            at = payload.end;
+            let mut start = *input[payload.start..].first_chunk()?;
+            mask(&mut start, key, 0);
+            Some((start, at))
+        })
     }
 
     /// Whether bytes of an unfinished frame or message are held.

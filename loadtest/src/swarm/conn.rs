@@ -13,6 +13,7 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 
+use crate::memo::Cursor;
 use crate::message::{Protocol, Template, nats_inbox};
 use crate::plan::{Role, Target};
 use crate::scan::Scanner;
@@ -60,6 +61,8 @@ pub struct Conn {
     pub walker: Walker,
     /// Where its stamps are.
     pub scanner: Scanner,
+    /// What it probably gets next.
+    pub cursor: Cursor,
     stream: Option<TcpStream>,
     /// The answer to the handshake so far; then, what is to be written.
     buffer: Vec<u8>,
@@ -90,6 +93,7 @@ impl Conn {
             answers: 0,
             walker: Walker::default(),
             scanner: Scanner::default(),
+            cursor: Cursor::default(),
             stream: None,
             buffer: Vec::new(),
             written: 0,
@@ -253,6 +257,7 @@ fn connect(to: SocketAddr, serial: u32) -> io::Result<TcpStream> {
         let number = (serial / CONNECTIONS_PER_ADDRESS) as u16;
         let [high, low] = number.to_be_bytes();
         let source = Ipv4Addr::new(127, 1 + high, low, 1);
+        choose_port_late(&socket)?;
         socket.bind(&SocketAddr::from((source, 0)).into())?;
     }
     match socket.connect(&to.into()) {
@@ -261,6 +266,20 @@ fn connect(to: SocketAddr, serial: u32) -> io::Result<TcpStream> {
         Err(error) => return Err(error),
     }
     Ok(TcpStream::from_std(socket.into()))
+}
+
+/// The port is chosen when the socket connects: it need not differ from those of connections to other
+/// ports, nor from those that ended there.
+#[cfg(target_os = "linux")]
+fn choose_port_late(socket: &Socket) -> io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+
+    setsockopt(socket, IpBindAddressNoPort, &true).map_err(io::Error::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn choose_port_late(_: &Socket) -> io::Result<()> {
+    Ok(())
 }
 
 fn nats_request(index: u32) -> Vec<u8> {

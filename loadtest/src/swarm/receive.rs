@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 
 use gunmetal::ws::frame::{self, Opcode};
 
+use crate::memo::Heard;
 use crate::message::Protocol;
 use crate::plan::{Plan, Role};
 use crate::scan::Found;
@@ -59,9 +60,13 @@ impl Worker {
             delivered: &mut self.delivered,
             now_ns,
         };
-        let (scanner, expected) = (&mut conn.scanner, &self.plan.expected);
+        let (scanner, cursor, memo) = (&mut conn.scanner, &mut conn.cursor, &mut self.memo);
+        let mut scan = |text: &[u8], receipt: &mut Receipt<'_>| {
+            let mut heard = |heard: Heard<'_>| receipt.note(heard);
+            memo.scan(scanner, cursor, text, &self.plan.expected, &mut heard);
+        };
         if self.plan.style.protocol != Protocol::Dam {
-            scanner.scan(bytes, expected, &mut |found| receipt.note(found));
+            scan(bytes, &mut receipt);
             return self.reply(place);
         }
         let mut pongs = Vec::new();
@@ -69,7 +74,7 @@ impl Worker {
         conn.walker.walk(bytes, &mut |part| match part {
             Part::Text(piece, begins) => {
                 receipt.check_begin(piece, begins);
-                scanner.scan(piece, expected, &mut |found| receipt.note(found));
+                scan(piece, &mut receipt);
             }
             Part::Ping(payload) => {
                 pongs.extend(frame::masked(Opcode::Pong, &[payload], [1, 2, 3, 4]));
@@ -126,34 +131,55 @@ impl Receipt<'_> {
     }
 
     #[inline]
-    fn note(&mut self, found: Found) {
-        let counts = &mut self.tally.totals.counts;
-        let Found::Message(stamp, is_intact) = found else {
-            counts.corrupted += 1;
-            return;
-        };
-        counts.corrupted += u64::from(!is_intact);
+    fn note(&mut self, heard: Heard<'_>) {
+        match heard {
+            Heard::Whole(stamps) => {
+                stamps.chunk_by(follows).for_each(|run| self.note_run(run));
+            }
+            Heard::Other(found) => {
+                self.tally.totals.counts.corrupted += 1;
+                // It came, though it is not as it was sent.
+                if let Found::Message(stamp, _) = found {
+                    self.note_run(&[stamp]);
+                }
+            }
+        }
+    }
+
+    /// Counts and times copies that follow each other.
+    #[inline]
+    fn note_run(&mut self, run: &[Stamp]) {
         if !self.is_counted {
             return;
         }
-        let is_own = stamp.source == self.index;
+        let (first, count) = (run[0], run.len());
+        let is_own = first.source == self.index;
         // What a twin said may be new to the sender's relay: it is right to pass it on to the sender.
-        if is_own && stamp.kind != Kind::Answer && self.plan.scenario.repeat > 1 {
+        if is_own && first.kind != Kind::Answer && self.plan.scenario.repeat > 1 {
             return;
         }
-        counts.received += 1;
-        if is_own != (stamp.kind == Kind::Answer) {
-            counts.echoed += 1;
+        let counts = &mut self.tally.totals.counts;
+        counts.received += count as u64;
+        if is_own != (first.kind == Kind::Answer) {
+            counts.echoed += count as u64;
             return;
         }
-        if let Some(track) = self.tracks.get_mut(stamp.source as usize) {
-            track.note(stamp.sequence, counts);
+        if let Some(track) = self.tracks.get_mut(first.source as usize) {
+            track.note_run(first.sequence, count as u32, counts);
         }
-        if stamp.kind != Kind::Question {
-            *self.delivered += 1;
-            self.tally.time(stamp.meant_ns, stamp.lag_ns, self.now_ns);
-        } else if self.plan.answerer(stamp.source) == Some(self.index) {
-            self.questions.push(stamp);
+        if first.kind != Kind::Question {
+            *self.delivered += count as u64;
+            self.tally.time(run, self.now_ns);
+        } else if self.plan.answerer(first.source) == Some(self.index) {
+            self.questions.extend(run);
         }
     }
+}
+
+/// Whether one stamp is of the message behind another's.
+#[inline]
+fn follows(one: &Stamp, next: &Stamp) -> bool {
+    one.source == next.source
+        && one.kind == next.kind
+        && one.sequence.checked_add(1) == Some(next.sequence)
 }

@@ -4,6 +4,7 @@
 
 use hdrhistogram::Histogram;
 
+use crate::stamp::Stamp;
 use crate::swarm::Times;
 use crate::track::Counts;
 
@@ -158,19 +159,22 @@ impl Tally {
         self.times = Some(times);
     }
 
-    /// A copy came that is timed, unless it was meant to be sent during the warm-up.
+    /// Copies came at one time; they are timed, unless they were meant to be sent during the warm-up.
     #[inline]
-    pub fn time(&mut self, meant_ns: u64, lag_ns: u64, now_ns: u64) {
-        self.part.delivered += 1;
-        if self.times.is_some_and(|times| meant_ns >= times.measured_ns) {
-            let latency = now_ns.saturating_sub(meant_ns);
-            self.part.latency.saturating_record(latency);
+    pub fn time(&mut self, copies: &[Stamp], now_ns: u64) {
+        self.part.delivered += copies.len() as u64;
+        let Some(times) = self.times else { return };
+        let mut alike = Alike::default();
+        for copy in copies.iter().filter(|copy| copy.meant_ns >= times.measured_ns) {
+            let latency = now_ns.saturating_sub(copy.meant_ns);
+            alike.add(latency, &mut self.part.latency);
             // What was sent when it was meant to be has one latency only; `finish` adds it to the raw ones.
-            if lag_ns > 0 {
-                self.totals.raw.saturating_record(latency.saturating_sub(lag_ns));
+            if copy.lag_ns > 0 {
+                self.totals.raw.saturating_record(latency.saturating_sub(copy.lag_ns));
                 self.late.saturating_record(latency);
             }
         }
+        alike.record(&mut self.part.latency);
     }
 
     /// A message was sent, so much later than the generator could have.
@@ -206,5 +210,73 @@ impl Tally {
         let _among_all = on_time.subtract(&self.late);
         let _same_bounds = totals.raw.add(&on_time);
         totals
+    }
+}
+
+/// Times that a histogram does not tell apart, and that came one after the other: they are recorded as one,
+/// as copies in one read are many and their times alike.
+#[derive(Debug, Default)]
+struct Alike {
+    least: u64,
+    /// One more than the most.
+    end: u64,
+    count: u64,
+}
+
+impl Alike {
+    #[inline]
+    fn add(&mut self, time: u64, to: &mut Histogram<u64>) {
+        if !(self.least..self.end).contains(&time) {
+            self.record(to);
+            (self.least, self.end) = (to.lowest_equivalent(time), to.next_non_equivalent(time));
+            self.count = 0;
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    fn record(&self, to: &mut Histogram<u64>) {
+        if self.count > 0 {
+            to.saturating_record_n(self.least, self.count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stamp::Kind;
+
+    #[test]
+    fn times_of_many_are_recorded_as_each_alone() {
+        let now_ns = 400_000_000_000;
+        // From nothing to more than a histogram holds, in steps that grow.
+        let latencies: Vec<_> = (0..400).map(|n| 1.07f64.powi(n) as u64).collect();
+        let latencies = latencies.iter().flat_map(|latency| [*latency, *latency + 1, *latency / 2]);
+        let copies: Vec<_> = latencies
+            .filter(|latency| *latency < now_ns)
+            .zip(0..)
+            .map(|(latency, sequence)| Stamp {
+                kind: Kind::Post,
+                source: 0,
+                sequence,
+                meant_ns: now_ns - latency,
+                lag_ns: latency / 3 * u64::from(sequence % 2),
+            })
+            .collect();
+        let times = Times { starts_ns: 0, measured_ns: 0, ends_ns: now_ns };
+        let found = |chunk: usize| {
+            let mut tally = Tally::default();
+            tally.set_times(times);
+            copies.chunks(chunk).for_each(|copies| tally.time(copies, now_ns));
+            tally.finish()
+        };
+        let (together, alone) = (found(copies.len()), found(1));
+        assert_eq!(alone.latency.len(), copies.len() as u64);
+        assert_eq!(together.latency, alone.latency);
+        assert_eq!(together.raw, alone.raw);
+        let mut exact = histogram();
+        copies.iter().for_each(|copy| exact.saturating_record(now_ns - copy.meant_ns));
+        assert_eq!(together.latency, exact);
     }
 }

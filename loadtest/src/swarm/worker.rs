@@ -14,6 +14,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use crate::clock::{Alarm, seconds_ns};
+use crate::memo::Memo;
 use crate::message::Exchange;
 use crate::plan::{Plan, Role};
 use crate::stamp::Stamp;
@@ -52,6 +53,8 @@ pub struct Worker {
     /// Connections that may have more to read.
     pub(super) ready: Vec<usize>,
     pub(super) room: Vec<u8>,
+    /// What its connections were given.
+    pub(super) memo: Memo,
     /// Questions that are ours to answer.
     pub(super) questions: Vec<Stamp>,
     pub(super) seconds: Option<Seconds>,
@@ -93,6 +96,7 @@ impl Worker {
             rush: None,
             ready: Vec::new(),
             room: vec![0; READ_BYTES],
+            memo: Memo::default(),
             questions: Vec::new(),
             seconds: None,
             stalls_ns: if plan.scenario.calm == 0 { 0 } else { u64::MAX },

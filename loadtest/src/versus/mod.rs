@@ -72,7 +72,11 @@ pub fn measure_systems(args: &SideArgs, name: &str, systems: &[System]) -> Resul
         false => columns.contains(&system.name()),
     };
     let systems: Vec<_> = systems.iter().copied().filter(is_wanted).collect();
-    let rows: Vec<_> = ROWS.iter().filter(|row| rows.contains(&row.name)).collect();
+    let is_meant = |row: &&Row| match args.rows.is_empty() {
+        true => row.is_usual,
+        false => rows.contains(&row.name),
+    };
+    let rows: Vec<_> = ROWS.iter().filter(is_meant).collect();
 
     let directory = args.out.join(name);
     fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;

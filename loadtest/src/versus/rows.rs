@@ -16,6 +16,8 @@ pub struct Row {
     pub scenario: &'static [(&'static str, &'static str)],
     /// What is taken from a run.
     pub figures: &'static [Figure],
+    /// Whether it is measured when no row is named. The others show how a cost grows.
+    pub is_usual: bool,
 }
 
 /// What a system must be able to do.
@@ -52,6 +54,8 @@ pub enum Figure {
     IdleMemory,
     /// Memory added by each connection, after the last measured second.
     BusyMemory,
+    /// Memory added by each peer that stopped reading, at the end of the second that had most.
+    StalledMemory,
     /// CPU seconds of the server a second, in thousandths.
     IdleCpu,
 }
@@ -68,6 +72,7 @@ impl Figure {
             Figure::P99 => "p99",
             Figure::IdleMemory => "memory per idle peer",
             Figure::BusyMemory => "memory per busy peer",
+            Figure::StalledMemory => "memory per stalled peer",
             Figure::IdleCpu => "CPU ms a second",
         }
     }
@@ -81,7 +86,9 @@ impl Figure {
     pub fn write(self, value: f64) -> String {
         match self {
             Figure::P50 | Figure::P99 => millis(value),
-            Figure::Bytes | Figure::IdleMemory | Figure::BusyMemory => bytes(value),
+            Figure::Bytes | Figure::IdleMemory | Figure::BusyMemory | Figure::StalledMemory => {
+                bytes(value)
+            }
             _ => number(value),
         }
     }
@@ -107,6 +114,9 @@ impl Figure {
                 let connections = outcome.connections.count.max(1) as f64;
                 Some(after.saturating_sub(before) as f64 / connections)
             }
+            Figure::StalledMemory => {
+                outcome.attack.as_ref()?.bytes_per_stalled(outcome.scenario.stalled)
+            }
             Figure::IdleCpu => Some(server.cores * 1e3),
         }
     }
@@ -126,24 +136,28 @@ pub const ROWS: &[Row] = &[
         kind: Kind::Broadcast,
         scenario: &[("senders", "1"), ("receivers", "100"), ("size", "16K"), ("window", "64")],
         figures: &[Figure::Bytes],
+        is_usual: true,
     },
     Row {
         name: "1 MiB to 10",
         kind: Kind::Broadcast,
         scenario: &[("senders", "1"), ("receivers", "10"), ("size", "1M"), ("window", "4")],
         figures: &[Figure::Bytes],
+        is_usual: true,
     },
     Row {
         name: "ask",
         kind: Kind::Answers,
         scenario: &[("senders", "1"), ("receivers", "1"), ("exchange", "ask")],
         figures: DELIVERIES,
+        is_usual: true,
     },
     Row {
         name: "each 4 times",
         kind: Kind::Repeats,
         scenario: &[("senders", "1"), ("receivers", "1"), ("repeat", "4")],
         figures: &[Figure::Heard(4)],
+        is_usual: true,
     },
     Row {
         name: "connect",
@@ -156,27 +170,61 @@ pub const ROWS: &[Row] = &[
             ("rush", "64"),
         ],
         figures: &[Figure::Connections],
+        is_usual: true,
     },
     Row {
         name: "latency",
         kind: Kind::Broadcast,
         scenario: &[("senders", "1"), ("receivers", "100"), ("rate", "1000"), ("window", "0")],
         figures: &[Figure::P50, Figure::P99],
+        is_usual: true,
     },
     Row {
         name: "idle",
         kind: Kind::Memory,
         scenario: &[("senders", "0"), ("receivers", "2000"), ("rate", "0"), ("window", "0")],
         figures: &[Figure::IdleMemory, Figure::IdleCpu],
+        is_usual: true,
     },
     Row {
         name: "busy",
         kind: Kind::Memory,
         scenario: &[("senders", "1"), ("receivers", "1000"), ("rate", "20"), ("window", "0")],
         figures: &[Figure::BusyMemory],
+        is_usual: true,
     },
+    Row {
+        name: "stalled",
+        kind: Kind::Memory,
+        scenario: &[
+            ("senders", "1"),
+            ("receivers", "20"),
+            ("size", "4K"),
+            ("rate", "1000"),
+            ("window", "0"),
+            ("stalled", "20"),
+            ("calm", "1"),
+            ("duration", "7"),
+        ],
+        figures: &[Figure::StalledMemory],
+        is_usual: true,
+    },
+    Row { is_usual: false, ..broadcast("1 to 10000", &[("senders", "1"), ("receivers", "10000")]) },
+    Row {
+        is_usual: false,
+        ..broadcast("1 KiB to 100", &[("senders", "1"), ("receivers", "100"), ("size", "1K")])
+    },
+    steady("100 a second", &[("receivers", "100"), ("window", "0"), ("rate", "100")]),
+    steady("1000 a second", &[("receivers", "100"), ("window", "0"), ("rate", "1000")]),
+    steady("10000 a second", &[("receivers", "100"), ("window", "0"), ("rate", "10000")]),
 ];
 
 const fn broadcast(name: &'static str, scenario: &'static [(&'static str, &'static str)]) -> Row {
-    Row { name, kind: Kind::Broadcast, scenario, figures: DELIVERIES }
+    Row { name, kind: Kind::Broadcast, scenario, figures: DELIVERIES, is_usual: true }
+}
+
+/// So many messages, whatever comes of them.
+const fn steady(name: &'static str, scenario: &'static [(&'static str, &'static str)]) -> Row {
+    let figures = &[Figure::Deliveries, Figure::P50, Figure::P99];
+    Row { name, kind: Kind::Broadcast, scenario, figures, is_usual: false }
 }

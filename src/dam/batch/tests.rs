@@ -359,3 +359,17 @@ fn check_rewrite(message: &Message<'_>, new: &Rewrite<'_>, seed: u64) -> bool {
     assert_eq!(got, Value::Object(want), "seed {seed}: {}", String::from_utf8_lossy(&text));
     true
 }
+
+#[test]
+fn the_id_that_a_text_begins_with_is_seen_in_its_start() {
+    let id =
+        |start: &'static str| leading_id(start.as_bytes()).map(|id| str::from_utf8(id).unwrap());
+    assert_eq!(id(r##"{"#":"abc","put":{}}"##), Some("abc"));
+    assert_eq!(id(r##"{"#":"abc""##), Some("abc"), "what follows may not be there yet");
+    assert_eq!(id(r##"[{"#":"abc"},{"#":"x"}]"##), Some("abc"));
+    for none in
+        ["", "[", r##"{"#":"abc"##, r##"{"#":5}"##, r##"{"#":"a\"b"}"##, r##"{"put":1,"#":"a"}"##]
+    {
+        assert_eq!(id(none), None, "{none}");
+    }
+}

@@ -107,11 +107,7 @@ fn memory_is_given_back_after_a_spike() {
     for seconds in 0..60 {
         dedup.expire(seconds * 1_000);
     }
-    let room: usize = dedup
-        .shards
-        .iter()
-        .map(|shard| shard.lock().iter().map(HashTable::capacity).sum::<usize>())
-        .sum();
+    let room = dedup.sum(Table::room);
     assert!(room < 10_000, "room for {room} entries is kept");
 }
 
@@ -185,4 +181,19 @@ fn ids_that_fit_live_9_seconds_though_a_generation_was_full() {
     dedup.expire(18_000);
     dedup.expire(27_000);
     assert!(dedup.is_empty());
+}
+
+#[test]
+fn fetching_changes_nothing_and_waits_for_nobody() {
+    let (dedup, keys) = (Dedup::new(1_000), keys());
+    let ids: Vec<_> = (0..500u32).map(|id| keys.of(&id.to_le_bytes())).collect();
+    dedup.fetch(&ids);
+    assert!(dedup.is_empty());
+    ids[..250].iter().for_each(|id| assert!(dedup.first(*id, from(1))));
+    let held = dedup.shards[ids[0].shard()].lock();
+    dedup.fetch(&[ids[0], ids[0], ids[1], ids[400]]);
+    drop(held);
+    dedup.fetch(&ids);
+    assert_eq!(dedup.len(), 250);
+    assert!(ids.iter().enumerate().all(|(index, id)| dedup.first(*id, from(2)) == (index >= 250)));
 }

@@ -1,6 +1,6 @@
 //! The rules of RFC 6455 one by one, every way to cut the input, and what is held in memory.
 
-use super::{Event, FrameReader, Payload, ReadError, Role};
+use super::{Event, FrameReader, Payload, ReadError, Role, START_BYTES};
 use crate::ws::frame::{Opcode, masked};
 
 const KEY: [u8; 4] = [0x9a, 0x03, 0xff, 0x41];
@@ -346,4 +346,33 @@ fn a_text_too_long_to_be_kept_is_skipped_and_the_next_is_heard() {
         assert_eq!(seen, [Seen::LongText(300), next, Seen::LongText(140), last]);
         assert!(held_bytes_max < 1000, "{held_bytes_max} bytes are held of what is skipped");
     }
+}
+
+#[test]
+fn the_starts_of_whole_short_texts_are_seen_before_their_turn() {
+    let texts = [r##"{"#":"first","put":"as long as a start"}"##, r##"{"#":"second"}"##, "x"];
+    let frames: Vec<_> = texts.map(|text| masked(Opcode::Text, &[text.as_bytes()], KEY)).into();
+    let ping = masked(Opcode::Ping, &[b"?"], KEY);
+    let input = [&frames.concat()[..], &ping, &frames.concat(), &[0; START_BYTES]].concat();
+    let mut reader = FrameReader::new(Role::Server, 1000);
+    let ends = |count: usize| frames[..count].concat().len();
+    let seen: Vec<_> = reader.peek(&input, 0).collect();
+    assert_eq!(seen.iter().map(|(_, end)| *end).collect::<Vec<_>>(), [ends(1), ends(2), ends(3)]);
+    for ((start, _), text) in seen.iter().zip(texts) {
+        let len = text.len().min(START_BYTES);
+        assert_eq!(start[..len], text.as_bytes()[..len]);
+    }
+    let behind = ends(3) + ping.len();
+    assert_eq!(reader.peek(&input, ends(3)).count(), 0, "a ping is no text");
+    assert_eq!(reader.peek(&input, behind).count(), 3);
+    assert_eq!(reader.peek(&input[..ends(1) - 1], 0).count(), 0, "it is not whole");
+    assert_eq!(reader.peek(&input, input.len()).count(), 0);
+    // Looking ahead has changed nothing.
+    let (mut copy, mut at) = (input.clone(), 0);
+    let event = reader.next(&mut copy[..behind], &mut at).unwrap().map(Seen::from);
+    assert_eq!((event, at), (Some(text(texts[0])), ends(1)));
+    // In the middle of a frame nothing is known of what follows.
+    let mut half = frames[0][..20].to_vec();
+    reader.next(&mut half, &mut 0).unwrap();
+    assert_eq!(reader.peek(&input, 0).count(), 0);
 }
