@@ -66,7 +66,7 @@ fn clients_with_tls_behind_a_proxy_are_known_by_their_own_addresses() {
     let v1 = b"PROXY TCP4 192.0.2.3 127.0.0.1 5000 443\r\n";
     let (_three, status) = come(&authority, &relay, v1, 1);
     assert_eq!(status, "HTTP/1.1 101");
-    let expected = [("192.0.2.1"), ("192.0.2.2"), ("192.0.2.3")];
+    let expected = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
     assert_eq!(addresses(admin), expected.map(|address| format!("\"{address}:5000\"")));
 }
 
