@@ -47,10 +47,10 @@ fn later_end(text: &[u8], start: usize, is_end: impl Fn(u8x16) -> u8x16) -> usiz
     let mut at = start;
     while let Some(chunk) = text[at..].first_chunk() {
         let index = first(chunk, &is_end);
-        at += index;
         if index < WIDTH {
-            return at;
+            return at + index;
         }
+        at += WIDTH;
     }
     last_end(text, at, is_end)
 }
