@@ -23,8 +23,8 @@ use bytes::Bytes;
 
 use crate::config::{Config, DEDUP_ENTRY_BYTES};
 
-/// What a connection costs that says and hears nothing, in bytes: 1.5 KiB of resident memory, of
-/// 50,000 at one relay as of 100,000 (`loadtest idle`), and a margin.
+/// What a connection costs that says and hears nothing, in bytes: 1.5 KiB of resident memory with
+/// 100,000 of them in 6 relays as with 50,000 in 3 (`loadtest idle`), and a margin.
 pub const CONNECTION_BYTES: usize = 2 * 1024;
 
 /// And what its TLS costs besides, in bytes. Resident memory of the process (debug build, 300 peers,
