@@ -111,6 +111,9 @@ fn fetch<T: DeserializeOwned>(admin: SocketAddr, path: &str) -> io::Result<T> {
         httparse::Status::Complete(head_bytes) if response.code == Some(200) => {
             serde_json::from_slice(&answer[head_bytes..]).map_err(io::Error::other)
         }
-        _ => Err(io::Error::other("what answers there is no admin listener of gunmetal")),
+        _ => Err(io::Error::other(match response.code {
+            Some(code) => format!("what answers there says {code}, not figures"),
+            None => "what answers there speaks no HTTP".to_owned(),
+        })),
     }
 }

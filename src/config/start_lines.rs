@@ -53,11 +53,12 @@ impl Config {
     fn times_line(&self) -> String {
         let ping = self.ping_interval.map_or("off".to_owned(), |interval| format!("{interval:?}"));
         format!(
-            "times: handshake {:?}, ping {ping}, pong {:?}, stall {:?}, drain {:?}, gap {}ms",
+            "times: handshake {:?}, ping {ping}, pong {:?}, stall {:?}, drain {:?} after {:?}, gap {}ms",
             self.handshake_timeout,
             self.pong_timeout,
             self.stall_timeout,
             self.drain_time,
+            self.drain_delay,
             self.batch_gap.as_millis()
         )
     }
