@@ -8,9 +8,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory, FromArgMatches};
 
 use crate::config::{self, Config, Flags, Loaded};
+
+mod randomness;
 
 /// Set for a process that takes over from the one that starts it.
 pub const SUCCESSOR: &str = "GUNMETAL_SUCCESSOR";
@@ -79,8 +82,13 @@ impl Order {
     /// Reads the arguments and the environment of this process, and the configuration file; prints the fault and
     /// exits when one is wrong.
     ///
-    /// Raises the limit on open files first, because `connections_max` follows from it.
+    /// Raises the limit on open files first, because `connections_max` follows from it. Exits as well where the system
+    /// gives no random bytes.
     pub fn from_args() -> Order {
+        // The first hash table is made while flags are read.
+        if let Err(fault) = randomness::check() {
+            clap::Error::raw(ErrorKind::Io, fault + "\n").exit();
+        }
         config::raise_open_files();
         let env = |name: &str| std::env::var_os(name);
         Order::parse_from(std::env::args_os(), env).unwrap_or_else(|error| error.exit())

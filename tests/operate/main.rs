@@ -5,6 +5,7 @@ mod support;
 
 mod cli;
 mod notify;
+mod randomness;
 mod reload;
 mod stop;
 mod upgrade;
