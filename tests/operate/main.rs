@@ -4,6 +4,7 @@
 mod support;
 
 mod cli;
+mod documented;
 mod notify;
 mod randomness;
 mod reload;
