@@ -45,7 +45,7 @@ pub enum Order {
 /// Arguments of `gunmetal top`.
 #[derive(Args, Debug)]
 pub struct Top {
-    /// Where the relay's operator looks [default: the address that a relay with this environment has]
+    /// The relay's --admin address [default: that of a relay with this environment, 127.0.0.1:9765 unless it says otherwise]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<SocketAddr>,
     /// Print one plain table and exit
@@ -148,8 +148,12 @@ fn command() -> Command {
     let health = Health::augment_args(Command::new("health"));
     Flags::command()
         .args_conflicts_with_subcommands(true)
-        .subcommand(check.about("Check the settings, print what would be in force, and exit"))
-        .subcommand(health.about("Ask a running relay whether it is well; the exit code says so"))
+        .subcommand(check.about(
+            "Check the settings and print what would be in force; exit code 2 if one is wrong",
+        ))
+        .subcommand(
+            health.about("Ask a running relay whether it is well; exit code 0 if it is, 1 if not"),
+        )
         .subcommand(top.about("Show a running relay and its peers in the terminal"))
 }
 
