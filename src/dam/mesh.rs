@@ -160,7 +160,7 @@ impl Router {
         }
     }
 
-    /// Hears one frame's text from a peer and says what is to be done, message by message.
+    /// Hears one frame's text, which is UTF-8, from a peer and says what is to be done, message by message.
     ///
     /// Gun: `mesh.hear`.
     #[doc(alias = "hear")]

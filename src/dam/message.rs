@@ -35,6 +35,13 @@ impl<'a> Field<'a> {
         Field { kind: js::kind(source), truthy, text, source, at }
     }
 
+    /// [`new`](Self::new) for a string without escapes.
+    fn plain(source: &'a [u8], at: usize) -> Self {
+        let text = &source[1..source.len() - 1];
+        let (kind, truthy) = (Kind::Text, !text.is_empty());
+        Field { kind, truthy, text: Cow::Borrowed(text), source, at }
+    }
+
     fn span(&self) -> Range<usize> {
         self.at..self.at + self.source.len()
     }
@@ -115,14 +122,21 @@ impl<'a> Message<'a> {
         lenient::members(text, |key, value| {
             let at = lenient::offset(text, value);
             let key_at = lenient::offset(text, key);
-            message.member(&js::decode(key), key_at, at..at + value.len());
+            message.member(&js::decode(key), key_at, at..at + value.len(), false);
         });
         message
     }
 
-    /// Takes the next member: its decoded key, where the key starts, and where the value is.
+    /// Takes the next member: its decoded key, where the key starts, where the value is, and whether that
+    /// is known to be a string without escapes.
     #[inline]
-    pub(super) fn member(&mut self, key: &[u8], key_at: usize, value: Range<usize>) {
+    pub(super) fn member(
+        &mut self,
+        key: &[u8],
+        key_at: usize,
+        value: Range<usize>,
+        is_plain: bool,
+    ) {
         // A `_` that no kept member precedes goes together with the comma behind it.
         if !self.kept
             && let Some(cut) = self.cuts.last_mut()
@@ -135,13 +149,13 @@ impl<'a> Message<'a> {
             self.cuts.push((from, end));
         } else {
             self.kept = true;
-            self.field(key, value);
+            self.field(key, value, is_plain);
         }
         self.end = end;
     }
 
     #[inline]
-    fn field(&mut self, key: &[u8], value: Range<usize>) {
+    fn field(&mut self, key: &[u8], value: Range<usize>, is_plain: bool) {
         let field = match key {
             b"#" => &mut self.id,
             b"@" => &mut self.ack,
@@ -155,7 +169,8 @@ impl<'a> Message<'a> {
             b"get" => return self.get = js::truthy(&self.text[value]),
             _ => return,
         };
-        *field = Field::new(&self.text[value.clone()], value.start);
+        let (source, at) = (&self.text[value.clone()], value.start);
+        *field = if is_plain { Field::plain(source, at) } else { Field::new(source, at) };
     }
 
     /// The hop budget left for acknowledgements: `(ok["@"] || 1) - 1` as JSON text. For the new

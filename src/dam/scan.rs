@@ -22,6 +22,8 @@ pub struct Member {
     pub value: u32,
     /// Behind the value.
     pub end: u32,
+    /// The value is a string without escapes.
+    pub is_plain: bool,
 }
 
 /// A message of the frame, or something else in a batch, as offsets in the frame's payload.
@@ -104,14 +106,17 @@ impl Scanner {
             return Some(at + 1);
         }
         loop {
-            let (key_end, is_plain) = string(text, at)?;
+            let (key_end, is_key_plain) = string(text, at)?;
             let value = colon(text, key_end)?;
-            let end = self.value(text, value, depth)?;
-            if !is_plain || self.members.len() == SPANS_MAX {
+            let (end, is_plain) = match *text.get(value)? {
+                b'"' => string(text, value)?,
+                _ => (self.value(text, value, depth)?, false),
+            };
+            if !is_key_plain || self.members.len() == SPANS_MAX {
                 return None;
             }
-            let (key, key_end) = (at as u32, key_end as u32);
-            self.members.push(Member { key, key_end, value: value as u32, end: end as u32 });
+            let [key, key_end, value] = [at, key_end, value].map(|at| at as u32);
+            self.members.push(Member { key, key_end, value, end: end as u32, is_plain });
             at = space(text, end);
             match text.get(at)? {
                 b',' => at = space(text, at + 1),
