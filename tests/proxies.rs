@@ -186,7 +186,7 @@ impl Proxied {
     }
 
     /// A proxy that does not know the relay's authority keeps clients from it.
-    fn is_kept_from_the_relay(mut self, fault: &str) {
+    fn keeps_clients_from_the_relay(mut self, fault: &str) {
         let mut client = self.connect_from(CLIENT);
         client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("ask");
         client.set_read_timeout(Some(SOON)).expect("a read timeout");
@@ -272,7 +272,7 @@ fn a_relay_of_another_authority_is_not_spoken_to() {
     let faults = [(NGINX_TLS, "certificate verify error"), (HAPROXY_TLS, "SSL handshake failure")];
     for (proxy, fault) in faults {
         if let Some(proxied) = proxy.start_trusting(&trusted, &other) {
-            proxied.is_kept_from_the_relay(fault);
+            proxied.keeps_clients_from_the_relay(fault);
         }
     }
 }
