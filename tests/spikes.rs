@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use client::{Crowd, Id, Said, Swarm};
+use client::{Crowd, Id, Idle, Said, Swarm};
 use deadline::Deadline;
 use relay::Relay;
 
@@ -179,20 +179,6 @@ fn large_messages() {
     stop_and_read("large messages", 20, &text_bytes, 50, 10);
 }
 
-/// It does not matter what is heard.
-struct Nobody;
-
-impl Crowd for Nobody {
-    fn hear(&mut self, _: Id, _: Said<'_>) {}
-    fn act(&mut self, _: &mut Swarm) {}
-    fn is_done(&self) -> bool {
-        true
-    }
-    fn state(&self) -> String {
-        String::new()
-    }
-}
-
 #[test]
 fn half_requests_of_connections_that_go() {
     const HEAD_BYTES: usize = 12 * 1024;
@@ -211,7 +197,7 @@ fn half_requests_of_connections_that_go() {
         }
         let deadline = Deadline::new("memory of requests");
         while spikes.look() < (CONNECTIONS * HEAD_BYTES) as u64 {
-            swarm.turn(&mut Nobody);
+            swarm.turn(&mut Idle);
             deadline.check(|| format!("{:?} bytes", spikes.tops));
         }
         clients.iter().for_each(|client| swarm.reset(*client));

@@ -21,8 +21,8 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use client::{Crowd, Id, Said, Swarm};
-use crowd::{Fence, Flood, Idle, Questions};
+use client::{Crowd, Id, Idle, Said, Swarm};
+use crowd::{Fence, Flood, Questions};
 use deadline::Deadline;
 use gunmetal::ws::frame::{self, Opcode};
 use message::{Kind, Message, messages};

@@ -4,7 +4,6 @@
 //! Must not know: how any of it is enforced.
 
 use std::fmt;
-use std::fs;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use super::file::text_of;
 pub use super::origin::Origin;
 use super::values::{GIB, KIB, Size, count, size};
 
@@ -242,7 +242,7 @@ fn token(given: Option<String>, file: Option<&Path>) -> Result<Option<Token>, St
         (Some(text), _) => (text, "--token".to_owned()),
         (None, Some(path)) => {
             let source = format!("--token-file {}", path.display());
-            let text = fs::read_to_string(path).map_err(|error| format!("{source}: {error}"))?;
+            let text = text_of(path).map_err(|error| format!("{source}: {error}"))?;
             (text.lines().next().unwrap_or_default().trim().to_owned(), source)
         }
         (None, None) => return Ok(None),
@@ -254,4 +254,15 @@ fn token(given: Option<String>, file: Option<&Path>) -> Result<Option<Token>, St
 fn rate_size() -> impl Fn(&str) -> Result<Size, String> + Clone + Send + Sync + 'static {
     let limit = size(KIB..=GIB);
     move |text| if text == "0" { Ok(Size(0)) } else { limit(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_file_without_end_is_refused() {
+        let fault = token(None, Some(Path::new("/dev/zero"))).unwrap_err();
+        assert_eq!(fault, "--token-file /dev/zero: it is longer than 1 MiB");
+    }
 }

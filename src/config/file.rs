@@ -69,7 +69,11 @@ impl File {
     }
 }
 
-fn text_of(path: &Path) -> std::io::Result<String> {
+/// The text of a file that an operator names.
+///
+/// # Errors
+/// It cannot be read, is longer than 1 MiB, or is not UTF-8.
+pub(super) fn text_of(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {

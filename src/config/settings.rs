@@ -95,7 +95,7 @@ pub struct Setting {
     pub name: String,
     /// The value as text; `None`: not set. Not for logs: see [`shown`](Self::shown).
     value: Option<String>,
-    /// `default`, `argument`, a variable, or a file and line.
+    /// `default`, `argument`, `profile`, a variable, or a file and line.
     pub origin: String,
 }
 

@@ -7,9 +7,10 @@
 //! a message; the sums are looked at once a turn. Counted are: connections at [`CONNECTION_BYTES`],
 //! request heads, messages being assembled (by what arrived), the writers' queues, large messages
 //! and encoded batches (once each, however many backlogs share them), and in backlogs what a peer
-//! alone holds, the list itself, and what a session holds back as ciphertext. Set aside are the table of ids at its full size and what the
-//! process needs empty. Of the rest a quarter is for what the allocator cannot use. The kernel's
-//! buffers of sockets are not counted: they are no memory of the process.
+//! alone holds, the list itself, and what a session holds back as ciphertext. Set aside are the table
+//! of ids at its full size and what the process needs empty. Of the rest a quarter is for what the
+//! allocator cannot use. The kernel's buffers of sockets are not counted: they are no memory of the
+//! process.
 //!
 //! When the sum is over, every thread is woken and tells what its worst peer holds. A thread closes
 //! its worst if no other thread's holds twice as much, and looks again, until the sum is under.
@@ -22,14 +23,14 @@ use bytes::Bytes;
 
 use crate::config::{Config, DEDUP_ENTRY_BYTES};
 
-/// What a connection costs that says and hears nothing, in bytes: 1.1 KiB of resident memory with 50,000 of them (`loadtest
-/// idle`), and a margin.
+/// What a connection costs that says and hears nothing, in bytes: 1.5 KiB of resident memory with
+/// 100,000 of them in 6 relays as with 50,000 in 3 (`loadtest idle`), and a margin.
 pub const CONNECTION_BYTES: usize = 2 * 1024;
 
-/// And what its TLS costs besides, in bytes. Resident memory of the process (debug build, 300 peers, rustls 0.23) grew by
-/// 9.4 KiB for an idle peer and by 25.6 KiB for one in the middle of a record, [`CONNECTION_BYTES`] included; the suite
-/// `tls` measures both. What a session holds back for a full socket is counted
-/// beside it, while it does.
+/// And what its TLS costs besides, in bytes. Resident memory of the process (debug build, 300 peers,
+/// rustls 0.23) grew by 9.4 KiB for an idle peer and by 25.6 KiB for one in the middle of a record,
+/// [`CONNECTION_BYTES`] included; the suite `tls` measures both. What a session holds back for a full
+/// socket is counted beside it, while it does.
 pub const SESSION_BYTES: usize = 32 * 1024;
 
 /// What a connection costs by itself, in bytes.

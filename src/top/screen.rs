@@ -8,21 +8,28 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Paragraph, Row, Table};
+use ratatui::widgets::{Paragraph, Row, Table, Wrap};
 
 use super::table::{COLUMNS, Picture, SORTS};
 
 /// Draws what was seen of the relay at `admin`, or why nothing was; `sort` is an index of [`SORTS`].
 pub fn draw(frame: &mut Frame<'_>, admin: SocketAddr, sort: usize, seen: &Result<Picture, String>) {
-    let lines = match seen {
-        Ok(picture) => picture.lines(),
-        Err(fault) => vec![fault.clone()],
+    let (lines, head) = match seen {
+        Ok(picture) => {
+            let lines = picture.lines();
+            let head = Constraint::Length(lines.len() as u16 + 1);
+            (lines, head)
+        }
+        // There is no table, and a fault may take more than a line.
+        Err(fault) => (vec![fault.clone()], Constraint::Fill(1)),
     };
-    let head = Constraint::Length(lines.len() as u16 + 1);
-    let areas = [head, Constraint::Min(1), Constraint::Length(1)];
+    let below = if seen.is_ok() { Constraint::Min(1) } else { Constraint::Length(0) };
+    let areas = [head, below, Constraint::Length(1)];
     let [top, middle, bottom] = Layout::vertical(areas).areas(frame.area());
     let lines: Vec<_> = lines.into_iter().map(Line::from).collect();
-    frame.render_widget(Paragraph::new(lines), top);
+    let lines = Paragraph::new(lines);
+    let lines = if seen.is_ok() { lines } else { lines.wrap(Wrap { trim: true }) };
+    frame.render_widget(lines, top);
     if let Ok(picture) = seen {
         let heads = Row::new(COLUMNS.map(|(head, _)| head));
         let widths = COLUMNS.map(|(_, width)| Constraint::Length(width));
@@ -92,8 +99,13 @@ mod tests {
 
     #[test]
     fn a_relay_that_is_gone_is_told_and_the_keys_stay() {
-        let lines = shown(&Err("no relay answers".to_owned()));
-        assert_eq!(lines[0], "no relay answers");
+        let fault = format!("no relay answers: {}end", "reason ".repeat(20));
+        let lines = shown(&Err(fault.clone()));
+        assert_eq!(
+            lines[..7].join(" ").trim_end(),
+            fault,
+            "all of it, on as many lines as it needs"
+        );
         assert!(lines[7].contains("q quits"));
     }
 }

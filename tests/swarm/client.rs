@@ -75,6 +75,20 @@ pub trait Crowd {
     fn state(&self) -> String;
 }
 
+/// Nobody does or minds anything.
+pub struct Idle;
+
+impl Crowd for Idle {
+    fn hear(&mut self, _: Id, _: Said<'_>) {}
+    fn act(&mut self, _: &mut Swarm) {}
+    fn is_done(&self) -> bool {
+        true
+    }
+    fn state(&self) -> String {
+        String::new()
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     /// The response to the upgrade is incomplete; this is what came.

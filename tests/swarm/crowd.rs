@@ -282,17 +282,3 @@ impl Crowd for Fence {
         format!("{} pongs of {}", self.pongs, self.clients.len())
     }
 }
-
-/// Nobody does or minds anything.
-pub struct Idle;
-
-impl Crowd for Idle {
-    fn hear(&mut self, _: Id, _: Said<'_>) {}
-    fn act(&mut self, _: &mut Swarm) {}
-    fn is_done(&self) -> bool {
-        true
-    }
-    fn state(&self) -> String {
-        String::new()
-    }
-}
