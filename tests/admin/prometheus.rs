@@ -158,8 +158,14 @@ fn the_rules_the_board_and_the_pages_name_series_that_exist() {
     for reason in exprs.iter().chain(&pages).flat_map(|text| reasons_in(text)) {
         assert!(text.contains(&format!("reason=\"{reason}\"")), "there is no reason {reason}");
     }
-    let named = pages.into_iter().flat_map(series_in).filter(|name| name.starts_with("gunmetal_"));
-    for name in exprs.into_iter().flat_map(series_in).chain(named) {
+    // Pages name a histogram as a whole.
+    let named = pages.into_iter().flat_map(series_in);
+    for name in named.filter(|name| name.starts_with("gunmetal_")) {
+        let is_kind = |line: &str| line.starts_with(&format!("# TYPE {name} "));
+        let is_part = |line: &str| line.starts_with(&format!("{name}{{"));
+        assert!(text.lines().any(|line| is_kind(line) || is_part(line)), "there is no {name}");
+    }
+    for name in exprs.into_iter().flat_map(series_in) {
         let is_series =
             |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
         assert!(text.lines().any(is_series), "there is no series {name}");
