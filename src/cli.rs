@@ -8,9 +8,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory, FromArgMatches};
 
 use crate::config::{self, Config, Flags, Loaded};
+
+mod randomness;
 
 /// Set for a process that takes over from the one that starts it.
 pub const SUCCESSOR: &str = "GUNMETAL_SUCCESSOR";
@@ -42,7 +45,7 @@ pub enum Order {
 /// Arguments of `gunmetal top`.
 #[derive(Args, Debug)]
 pub struct Top {
-    /// Where the relay's operator looks [default: the address that a relay with this environment has]
+    /// The relay's --admin address [default: that of a relay with this environment, 127.0.0.1:9765 unless it says otherwise]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<SocketAddr>,
     /// Print one plain table and exit
@@ -79,8 +82,13 @@ impl Order {
     /// Reads the arguments and the environment of this process, and the configuration file; prints the fault and
     /// exits when one is wrong.
     ///
-    /// Raises the limit on open files first, because `connections_max` follows from it.
+    /// Raises the limit on open files first, because `connections_max` follows from it. Exits as well where the system
+    /// gives no random bytes.
     pub fn from_args() -> Order {
+        // The first hash table is made while flags are read.
+        if let Err(fault) = randomness::check() {
+            clap::Error::raw(ErrorKind::Io, fault + "\n").exit();
+        }
         config::raise_open_files();
         let env = |name: &str| std::env::var_os(name);
         Order::parse_from(std::env::args_os(), env).unwrap_or_else(|error| error.exit())
@@ -140,8 +148,12 @@ fn command() -> Command {
     let health = Health::augment_args(Command::new("health"));
     Flags::command()
         .args_conflicts_with_subcommands(true)
-        .subcommand(check.about("Check the settings, print what would be in force, and exit"))
-        .subcommand(health.about("Ask a running relay whether it is well; the exit code says so"))
+        .subcommand(check.about(
+            "Check the settings and print what would be in force; exit code 2 if one is wrong",
+        ))
+        .subcommand(
+            health.about("Ask a running relay whether it is well; exit code 0 if it is, 1 if not"),
+        )
         .subcommand(top.about("Show a running relay and its peers in the terminal"))
 }
 

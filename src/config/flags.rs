@@ -25,7 +25,12 @@ const ABOUT: &str = "A relay for Gun.js applications. Gun peers connect to ws://
 const AFTER_HELP: &str = "\
 Environment: every flag is also a variable, --backlog-bytes-max is GUNMETAL_BACKLOG_BYTES_MAX. \
 PORT, PEERS, HTTPS_CERT and HTTPS_KEY work as in Gun's own relay. A flag wins over GUNMETAL_..., which wins \
-over those.
+over those, and all win over the file of --config.
+
+Signals: SIGTERM and SIGINT stop after a drain, SIGHUP reads the file and the certificate again, SIGUSR2 \
+starts the program anew without a refused connection.
+
+Looking in: gunmetal top; http://127.0.0.1:9765/ (--admin) has a live page, /metrics, /readyz and /livez.
 
 Sizes are bytes, or K, M, G for KiB, MiB, GiB: 512K, 4M. Times may have a fraction: 0.5.
 

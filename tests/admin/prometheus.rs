@@ -124,8 +124,16 @@ fn series_in(text: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with("gunmetal_") || word.starts_with("process_"))
 }
 
+/// Reasons that an expression asks for: `reason="memory"`, `reason=~"slow|stalled"`.
+fn reasons_in(text: &str) -> impl Iterator<Item = &str> {
+    let asked = text.split("reason=").skip(1);
+    let quoted =
+        asked.filter_map(|rest| rest.trim_start_matches('~').strip_prefix('"')?.split('"').next());
+    quoted.flat_map(|reasons| reasons.split('|'))
+}
+
 #[test]
-fn the_rules_and_the_board_name_series_that_exist() {
+fn the_rules_the_board_and_the_pages_name_series_that_exist() {
     let (other, _) = watched(&[]);
     let mut relay = crate::Setup::new(crate::Kind::Gunmetal)
         .peer(other.url())
@@ -141,7 +149,23 @@ fn the_rules_and_the_board_name_series_that_exist() {
     let exprs: Vec<_> = targets.map(|target| target["expr"].as_str().expect("an expr")).collect();
     let rule_exprs = rules.lines().filter(|line| line.trim_start().starts_with("expr:"));
     let mut count = 0;
-    for name in exprs.into_iter().chain(rule_exprs).flat_map(series_in) {
+    let pages = [
+        include_str!("../../README.md"),
+        include_str!("../../docs/operate.md"),
+        include_str!("../../deploy/alerts.yml"),
+    ];
+    let exprs: Vec<_> = exprs.into_iter().chain(rule_exprs).collect();
+    for reason in exprs.iter().chain(&pages).flat_map(|text| reasons_in(text)) {
+        assert!(text.contains(&format!("reason=\"{reason}\"")), "there is no reason {reason}");
+    }
+    // Pages name a histogram as a whole.
+    let named = pages.into_iter().flat_map(series_in);
+    for name in named.filter(|name| name.starts_with("gunmetal_")) {
+        let is_kind = |line: &str| line.starts_with(&format!("# TYPE {name} "));
+        let is_part = |line: &str| line.starts_with(&format!("{name}{{"));
+        assert!(text.lines().any(|line| is_kind(line) || is_part(line)), "there is no {name}");
+    }
+    for name in exprs.into_iter().flat_map(series_in) {
         let is_series =
             |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
         assert!(text.lines().any(is_series), "there is no series {name}");

@@ -69,6 +69,35 @@ fn check_refuses_what_the_relay_would_refuse() {
 }
 
 #[test]
+fn check_refuses_a_certificate_that_the_relay_would_refuse() {
+    let scratch = Scratch::new();
+    let path = |name: &str| scratch.0.join(name).to_str().expect("UTF-8").to_owned();
+    let pairs = ["one", "other"].map(|name| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a pair");
+        let (cert, key) = (path(&format!("{name}-cert.pem")), path(&format!("{name}-key.pem")));
+        fs::write(&cert, made.cert.pem()).expect("write");
+        fs::write(&key, made.signing_key.serialize_pem()).expect("write");
+        (cert, key)
+    });
+    let check =
+        |cert: &str, key: &str| gunmetal(&["check", "--tls-cert", cert, "--tls-key", key], &[]);
+    let [(cert, key), (_, other_key)] = &pairs;
+    assert!(check(cert, key).status.success());
+    for (key, fault) in [
+        (other_key.as_str(), "the key does not belong to the certificate"),
+        ("/nowhere/key.pem", "cannot read /nowhere/key.pem"),
+    ] {
+        let refused = check(cert, key);
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let said = text(&refused.stderr);
+        assert!(
+            said.starts_with("error: ") && said.contains(fault) && refused.stdout.is_empty(),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
 fn health_tells_a_relay_that_serves_from_one_that_does_not() {
     let port = Port::reserve();
     let listen = format!("127.0.0.1:{}", port.number);

@@ -4,7 +4,9 @@
 mod support;
 
 mod cli;
+mod documented;
 mod notify;
+mod randomness;
 mod reload;
 mod stop;
 mod upgrade;
