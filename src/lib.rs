@@ -103,25 +103,22 @@
 //!
 //! # Why not …
 //!
-//! **tungstenite's `WebSocketContext`** for reading? Measured side by side (`cargo bench --bench
-//! reader`): 144 ns against 46 ns for a frame of 200 bytes, our figure with the copy that restores
-//! the input. It also holds 1.1 KiB for an idle connection, and after one message of 1 MiB it keeps
-//! that much for every connection that ever sent one. tungstenite is the oracle in
-//! the reader's tests, and its handshake keys are used.
+//! PERF.md has the figures behind this.
+//!
+//! **tungstenite's `WebSocketContext`** for reading? It takes more than twice the time for a frame of
+//! 200 bytes (`cargo bench --bench reader`). It also holds 1.1 KiB for an idle connection, and after one
+//! message of 1 MiB it keeps that much for every connection that ever sent one. tungstenite is the
+//! oracle in the reader's tests, and its handshake keys are used.
 //!
 //! **simd-json** for parsing? Routing needs whether a text is JSON and where the members of its
-//! messages are; a tape has every value, unescaped, and up to 30 bytes for each byte of text. Both
-//! ways side by side, medians of two rounds: a put 433 ns with the tape and its walk against 228 ns
-//! with [`dam::scan`], a batch of 50 messages 19.5 µs against 10.0 µs, 64 KiB in one value 17.3 µs
-//! against 8.9 µs, and half an emoji, which only JavaScript accepts and the tape refuses, 0.96 µs
-//! against 0.34 µs. `cargo bench --bench batch` has the tape alone beside it.
+//! messages are; a tape has every value, unescaped, and up to 30 bytes for each byte of text. The tape
+//! alone takes as long as [`dam::scan`] takes for both (`cargo bench --bench batch`), then it has to
+//! be walked; and it refuses half an emoji, which JavaScript accepts.
 //!
-//! **dashmap or hashbrown** for the memory of ids? A dashmap for each generation was it first: two
-//! locks and up to five looks for an id, and 116 ns where two hashbrown tables under one lock took 58
-//! (10,000 ids, medians of three rounds side by side). Those still had to look at three places that
-//! are far apart, and a table of millions is in no cache. In [`dam::dedup`]'s own table a new id
-//! is two neighbouring cache lines: with two million ids a put takes 504 ns from text to route instead of 594.
-//! Names of peers are in a dashmap.
+//! **dashmap** for the memory of ids? Two generations are two maps there: two locks, and up to five
+//! looks for an id at places that are far apart, while a table of millions is in no cache. In
+//! [`dam::dedup`]'s own table a new id is two neighbouring cache lines under one lock. `cargo bench
+//! --bench dedup` has a dashmap beside it that forgets nothing. Names of peers are in one.
 //!
 //! **One generation in the dedup table, with a sweep?** Gun sweeps all ids every 9 s. Two
 //! generations that rotate give the same life (9 to 18 s after the last touch), and what is two
