@@ -15,12 +15,21 @@ use crate::config::{self, Config, Flags, Loaded};
 
 mod randomness;
 
-/// Set for a process that takes over from the one that starts it.
+/// Set for a process that takes over from the one that starts it, to the way in which it gets its listening sockets.
 pub const SUCCESSOR: &str = "GUNMETAL_SUCCESSOR";
+/// The sockets are the old process's own.
+pub const OWN_SOCKETS: &str = "own-sockets";
+/// The sockets are the service manager's, who decided where they are.
+pub const FIXED_SOCKETS: &str = "fixed-sockets";
 
 /// Whether this process takes over from the one that started it.
 pub fn is_successor() -> bool {
     std::env::var_os(SUCCESSOR).is_some()
+}
+
+/// Whether the listening sockets it gets then are the service manager's.
+pub fn has_fixed_sockets() -> bool {
+    std::env::var_os(SUCCESSOR).is_some_and(|value| value == FIXED_SOCKETS)
 }
 
 /// How this process was started: the program as it was named, and its arguments.

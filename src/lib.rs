@@ -93,7 +93,8 @@
 //!
 //! peer: a connected Gun node · conn: its read side · remote: its write side · message: one DAM
 //! object · frame: one WebSocket frame · batch: messages in one frame · via: the peer a message
-//! came from · turn: one iteration of a loop · link: a connection this relay dialled.
+//! came from · turn: one iteration of a loop · link: a connection this relay dialled · bridge: the
+//! connection between a process and the one that takes over from it.
 //!
 //! | Gun | here | | Gun | here |
 //! |---|---|---|---|---|

@@ -193,7 +193,8 @@ counters! {
     ClosedStopping = "closed_stopping",
     /// Connections the operating system failed.
     ClosedBroken = "closed_broken",
-    /// Frames given up because a link was down for too long, or too much was said meanwhile.
+    /// Frames given up because a link was down for too long, or too much was said meanwhile; or, in an upgrade, because
+    /// too much waited for the other process.
     DroppedLinkDown = "dropped_link_down",
 }
 

@@ -9,7 +9,6 @@
 //! | SIGTERM, SIGINT | drain and end; the second one ends at once |
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -22,11 +21,13 @@ use signal_hook::iterator::Signals;
 use crate::cli::{self, Order};
 use crate::config::{Config, Loaded};
 use crate::logs::Logs;
-use crate::net::listen;
 use crate::net::relay::Relay;
+use sockets::Sockets;
+use upgrade::{Attempt, Predecessor};
 use watch::Watch;
 
 pub mod notify;
+pub mod sockets;
 pub mod upgrade;
 pub mod watch;
 
@@ -52,7 +53,10 @@ struct Service {
     admin: Watch,
     sender: Sender<Event>,
     events: Receiver<Event>,
-    is_upgrading: bool,
+    /// The service manager chose where it listens.
+    has_fixed_sockets: bool,
+    /// The upgrade that is under way.
+    upgrade: Option<Attempt>,
 }
 
 /// Serves until it is told to stop.
@@ -72,22 +76,14 @@ impl Service {
         let (sender, events) = crossbeam_channel::unbounded();
         watch_signals(sender.clone())?;
         let config = &loaded.config;
-        let relay = match cli::is_successor() {
-            true => upgrade::take_over(config)?,
-            false => {
-                let relay = Relay::prepare(config.clone(), listeners(config)?)?;
-                relay.serve()?;
-                relay
-            }
-        };
-        for line in config.start_lines(relay.addresses()) {
+        let (relay, admin, has_fixed_sockets) = start_relay(config)?;
+        for line in config.start_lines(relay.places()) {
             tracing::info!("{line}");
         }
-        let admin = Watch::start(config.admin, relay.view())?;
         let relay = Arc::new(relay);
         notify::ready(relay.address());
         notify::start_watchdog(relay.clone());
-        Ok(Service { loaded, logs, relay, admin, sender, events, is_upgrading: false })
+        Ok(Service { loaded, logs, relay, admin, sender, events, has_fixed_sockets, upgrade: None })
     }
 
     fn serve(mut self) {
@@ -98,7 +94,7 @@ impl Service {
                 Event::Signal(_) => return self.stop(),
                 Event::Upgraded => return self.retire(),
                 Event::UpgradeFailed(error) => {
-                    self.is_upgrading = false;
+                    self.upgrade = None;
                     tracing::error!("the new process does not serve, this one goes on: {error}");
                 }
             }
@@ -137,12 +133,15 @@ impl Service {
     }
 
     fn upgrade(&mut self) {
-        if std::mem::replace(&mut self.is_upgrading, true) {
+        if self.upgrade.is_some() {
             return tracing::warn!("an upgrade is under way already");
         }
+        let attempt = Attempt::default();
+        self.upgrade = Some(attempt.clone());
         let (relay, sender) = (self.relay.clone(), self.sender.clone());
+        let are_fixed = self.has_fixed_sockets;
         thread::spawn(move || {
-            let event = match upgrade::start_successor(&relay) {
+            let event = match upgrade::start_successor(&relay, are_fixed, &attempt) {
                 Ok(()) => Event::Upgraded,
                 Err(error) => Event::UpgradeFailed(error),
             };
@@ -164,6 +163,10 @@ impl Service {
     /// Says that it is not ready, serves a while longer, and closes all peers.
     fn stop(self) {
         self.relay.set_draining();
+        if let Some(attempt) = &self.upgrade {
+            tracing::warn!("stopping: the upgrade that is under way is called off");
+            attempt.call_off();
+        }
         let delay = self.loaded.config.drain_delay;
         notify::stopping(delay + self.loaded.config.drain_time + STOP_MARGIN);
         if !delay.is_zero() {
@@ -217,25 +220,24 @@ fn watch_signals(sender: Sender<Event>) -> io::Result<()> {
     Ok(())
 }
 
-/// The listening sockets: those of a socket unit, or new ones.
-fn listeners(config: &Config) -> io::Result<Vec<TcpListener>> {
-    let mut passed = listenfd::ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for index in 0..passed.len() {
-        listeners.extend(passed.take_tcp_listener(index)?);
+/// A relay that serves, what the operator sees of it, and whether the service manager chose where it listens.
+///
+/// All that can fail does so before the relay accepts anybody: if this process takes over from another, that one is
+/// still there.
+fn start_relay(config: &Config) -> io::Result<(Relay, Watch, bool)> {
+    let (predecessor, sockets) = match cli::is_successor() {
+        true => {
+            let (predecessor, sockets) = Predecessor::meet()?;
+            (Some(predecessor), Sockets::inherit(sockets, cli::has_fixed_sockets(), config)?)
+        }
+        false => (None, Sockets::open(config)?),
+    };
+    let relay = Relay::prepare(config.clone(), sockets.listeners)?;
+    let admin = Watch::start(config.admin, relay.view())?;
+    let joined = predecessor.map(|predecessor| predecessor.join(&relay)).transpose()?;
+    relay.serve()?;
+    if let Some(joined) = joined {
+        joined.release();
     }
-    if let Some(first) = listeners.first() {
-        tracing::info!("listening sockets come from the service manager");
-        warn_of_address(first.local_addr()?, config);
-        return Ok(listeners);
-    }
-    listen::everywhere(config)
-}
-
-/// A socket that was passed is where it is, whatever is configured.
-fn warn_of_address(address: SocketAddr, config: &Config) {
-    let asked = config.listen[0];
-    if asked.port() != 0 && asked != address {
-        tracing::warn!("the listening sockets that were passed are at {address}, not at {asked}");
-    }
+    Ok((relay, admin, sockets.are_fixed))
 }

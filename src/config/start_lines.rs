@@ -8,11 +8,11 @@ use super::values::{MIB, Size};
 use super::{Config, Tls};
 
 impl Config {
-    /// What a relay says when it starts; `bound` is where it listens in fact.
-    pub fn start_lines(&self, bound: &[SocketAddr]) -> Vec<String> {
+    /// What a relay says when it starts; `bound` is where it listens in fact, and whether in TLS.
+    pub fn start_lines(&self, bound: &[(SocketAddr, bool)]) -> Vec<String> {
         let mut lines = vec![format!("gunmetal {}", env!("CARGO_PKG_VERSION"))];
-        lines.extend(bound.iter().zip(self.listeners()).map(|(address, (_, is_tls))| {
-            let scheme = if is_tls { "wss" } else { "ws" };
+        lines.extend(bound.iter().map(|(address, is_tls)| {
+            let scheme = if *is_tls { "wss" } else { "ws" };
             format!("listening on {address}, Gun peers at {scheme}://{address}/gun")
         }));
         if let Some(Tls { files, .. }) = &self.tls {

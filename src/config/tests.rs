@@ -199,7 +199,7 @@ fn the_start_lines_say_what_is_in_force() {
     let config =
         config(&["--peers=ws://a/gun", "--ping-interval=0", "--connections-max=10000000"], &[])
             .unwrap();
-    let bound = ["127.0.0.1:4567".parse().unwrap()];
+    let bound = [("127.0.0.1:4567".parse().unwrap(), false)];
     let lines = Config { open_files_max: 1024, ..config }.start_lines(&bound).join("\n");
     for part in [
         "gunmetal 0.",

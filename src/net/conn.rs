@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 use super::admission::allowance::Allowance;
 use super::admission::crowd::Pass;
 use super::dial::{LinkEnd, LinkEvent};
-use super::socket::{Ending, Socket};
+use super::socket::{Bridge, Ending, Socket};
 use crate::dam::mesh::Peer;
 use crate::dam::peer::{PeerId, Peers};
 use crate::metrics::Tally;
@@ -138,6 +138,14 @@ impl Conn {
         // Nobody else has the socket before the connection is a peer.
         if let Some(socket) = Arc::get_mut(&mut self.socket) {
             socket.address = client;
+        }
+    }
+
+    /// It turns out to join two processes.
+    pub fn become_bridge(&mut self, bridge: Bridge) {
+        // Nobody else has the socket before the connection is a peer.
+        if let Some(socket) = Arc::get_mut(&mut self.socket) {
+            socket.become_bridge(bridge);
         }
     }
 

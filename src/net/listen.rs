@@ -14,18 +14,35 @@ use crate::config::Config;
 /// (`net.core.somaxconn`).
 const ACCEPT_BACKLOG: i32 = 4096;
 
+/// A listening socket, and what is spoken there.
+#[derive(Debug)]
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// TLS is spoken.
+    pub is_tls: bool,
+}
+
 /// Listeners at all addresses, those of the public one first.
 ///
 /// # Errors
 /// An address cannot be listened on, and what to do about it.
-pub fn everywhere(config: &Config) -> io::Result<Vec<TcpListener>> {
+pub fn everywhere(config: &Config) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
-    for (address, _) in config.listeners() {
-        let flag = if address == config.listen[0] { "--listen" } else { "--tls-listen" };
-        let here = at(address, config.reactors);
-        listeners.extend(here.map_err(|error| explain(error, address, flag))?);
+    for (address, is_tls) in config.listeners() {
+        listeners.extend(anew(address, is_tls, config)?);
     }
     Ok(listeners)
+}
+
+/// New listeners at one of the addresses of `config`.
+///
+/// # Errors
+/// It cannot be listened on, and what to do about it.
+pub fn anew(address: SocketAddr, is_tls: bool, config: &Config) -> io::Result<Vec<Listener>> {
+    let flag = if address == config.listen[0] { "--listen" } else { "--tls-listen" };
+    let sockets = at(address, config.reactors).map_err(|error| explain(error, address, flag))?;
+    Ok(sockets.into_iter().map(|socket| Listener { socket, is_tls }).collect())
 }
 
 /// The error of listening in words that help; `flag` is what chose the address.
@@ -43,16 +60,16 @@ pub fn explain(error: io::Error, listen: SocketAddr, flag: &str) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
 }
 
-/// Where they listen, each address once.
-pub fn addresses(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
-    let mut addresses = Vec::new();
-    for listener in listeners {
-        let address = listener.local_addr()?;
-        if !addresses.contains(&address) {
-            addresses.push(address);
+/// Where they listen, each address once, and whether TLS is spoken there.
+pub fn places(listeners: &[Listener]) -> io::Result<Vec<(SocketAddr, bool)>> {
+    let mut places = Vec::new();
+    for Listener { socket, is_tls } in listeners {
+        let place = (socket.local_addr()?, *is_tls);
+        if !places.contains(&place) {
+            places.push(place);
         }
     }
-    Ok(addresses)
+    Ok(places)
 }
 
 /// A listener for each reactor on the same address: the kernel spreads connections over them.

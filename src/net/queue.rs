@@ -65,8 +65,6 @@ pub enum Outbound {
     /// The peer's connection is gone.
     #[doc(alias = "bye")]
     Close(PeerId),
-    /// A configured peer will not be connected again.
-    Forget(PeerId),
     /// What may change while the relay runs is from now on as here.
     Reload(Arc<Config>),
     /// Show that the loop turns.

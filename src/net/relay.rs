@@ -4,7 +4,7 @@
 //! (`threads` beneath this file), what they do. `handover` is how one process follows another.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 
 use super::dial::LinkEvent;
 use super::handshake::Porch;
-use super::listen;
+use super::listen::{self, Listener};
 use super::memory::Pressure;
 use super::queue::{Outbound, Outbox};
 use super::reactor::command::Command;
@@ -32,8 +32,6 @@ use threads::{ReactorHandle, Starter};
 mod handover;
 mod threads;
 
-pub use handover::Successor;
-
 /// Between two looks at how far something is.
 const POLL_PAUSE: Duration = Duration::from_millis(10);
 
@@ -42,10 +40,10 @@ const STOP_GRACE: Duration = Duration::from_secs(6);
 
 /// A relay that runs.
 pub struct Relay {
-    addresses: Vec<SocketAddr>,
+    places: Vec<(SocketAddr, bool)>,
     view: View,
     /// Gone when the relay accepts no more.
-    listeners: Mutex<Vec<StdTcpListener>>,
+    listeners: Mutex<Vec<Listener>>,
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
     /// With TLS.
@@ -76,10 +74,10 @@ impl Relay {
     /// # Errors
     /// The certificate cannot be used, there are no roots for links that need them, there is no directory of files
     /// where one is configured, or the process may not have the threads or files it needs.
-    pub fn prepare(config: Config, listeners: Vec<StdTcpListener>) -> io::Result<Relay> {
+    pub fn prepare(config: Config, listeners: Vec<Listener>) -> io::Result<Relay> {
         let identity = load_identity(&config)?;
         let roots = load_roots(&config)?;
-        let addresses = listen::addresses(&listeners)?;
+        let places = listen::places(&listeners)?;
         let config = Arc::new(config);
         let mut starter = Starter::new(config.clone());
         starter.start_writers()?;
@@ -97,7 +95,7 @@ impl Relay {
         let mut outbox = starter.outbox();
         let diallers = starter.start_diallers(roots.as_ref(), &mut outbox)?;
         Ok(Relay {
-            addresses,
+            places,
             view: starter.view(),
             listeners: Mutex::new(listeners),
             reactors: starter.reactors,
@@ -121,11 +119,15 @@ impl Relay {
     /// The process may not open more files.
     pub fn serve(&self) -> io::Result<()> {
         let listeners = lock(&self.listeners);
+        let mut shares = Vec::new();
         for (reactor, listener) in self.shares(&listeners)? {
-            let listener = listener.try_clone()?;
-            listener.set_nonblocking(true)?;
-            let is_tls = self.speaks_tls(listener.local_addr()?);
-            reactor.send(Command::Listen(TcpListener::from_std(listener), is_tls));
+            let socket = listener.socket.try_clone()?;
+            socket.set_nonblocking(true)?;
+            shares.push((reactor, socket, listener.is_tls));
+        }
+        // Nothing can fail from here on: nobody is accepted whom this relay would then drop.
+        for (reactor, socket, is_tls) in shares {
+            reactor.send(Command::Listen(TcpListener::from_std(socket), is_tls));
         }
         Ok(())
     }
@@ -133,13 +135,13 @@ impl Relay {
     /// Which reactor accepts from which listener: of each address, each has one.
     fn shares<'a>(
         &'a self,
-        listeners: &'a [StdTcpListener],
-    ) -> io::Result<Vec<(&'a ReactorHandle, &'a StdTcpListener)>> {
+        listeners: &'a [Listener],
+    ) -> io::Result<Vec<(&'a ReactorHandle, &'a Listener)>> {
         let mut shares = Vec::new();
-        for address in &self.addresses {
+        for (address, _) in &self.places {
             let mut here = Vec::new();
             for listener in listeners {
-                if listener.local_addr()? == *address {
+                if listener.socket.local_addr()? == *address {
                     here.push(listener);
                 }
             }
@@ -149,15 +151,6 @@ impl Relay {
             }
         }
         Ok(shares)
-    }
-
-    /// Whether TLS is spoken at an address. Listeners may come from another process, and only the public address is
-    /// known to be the first.
-    fn speaks_tls(&self, address: SocketAddr) -> bool {
-        match &self.shared().config.tls {
-            Some(tls) => tls.listen.is_none() || address != self.addresses[0],
-            None => false,
-        }
     }
 
     /// What may change while the relay runs is from now on as in `config`.
@@ -196,12 +189,12 @@ impl Relay {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.addresses[0]
+        self.places[0].0
     }
 
-    /// Everywhere it listens, in the order of [`Config::listeners`].
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Everywhere it listens, and whether TLS is spoken there.
+    pub fn places(&self) -> &[(SocketAddr, bool)] {
+        &self.places
     }
 
     /// Reads the TLS certificate and key anew, soon and in another thread. Says whether there are any.

@@ -10,6 +10,8 @@
 //! - While something waits, a writability event is due (the socket was found full), or there is
 //!   no socket (a link that is down). The ciphertext that a TLS session holds back waits as well.
 //!   It is bounded there and no part of the backlog, and is counted as memory all the same.
+//! - A bridge is not closed for being slow: the peers of two processes would be apart. It has more room, and what is
+//!   too much even so is given up, counted, and said loudly.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -86,6 +88,8 @@ pub struct Pen<'a> {
     pub now: Instant,
     /// See the module's invariants.
     pub backlog_bytes_max: usize,
+    /// The same, of a bridge.
+    pub bridge_bytes_max: usize,
     /// Where the memory of backlogs is counted.
     pub gauge: &'a Arc<Gauge>,
 }
@@ -164,10 +168,15 @@ impl Remote {
         self.socket.as_deref()
     }
 
+    /// It joins this process and another.
+    pub fn is_bridge(&self) -> bool {
+        self.socket().and_then(Socket::bridge).is_some()
+    }
+
     /// It is a link that will be dialled again: not one that led to this relay itself.
     pub fn may_return(&self) -> bool {
         let ending = self.socket().and_then(Socket::ending);
-        self.is_link && ending != Some(Ending::Itself)
+        self.is_link && !self.is_bridge() && ending != Some(Ending::Itself)
     }
 
     /// Bytes that wait.
@@ -226,7 +235,8 @@ impl Remote {
         } else if self.stuck_since.is_none() {
             self.write_backlog(token, pen);
         }
-        if self.is_over(pen.backlog_bytes_max) {
+        let bytes_max = if self.is_bridge() { pen.bridge_bytes_max } else { pen.backlog_bytes_max };
+        if self.is_over(bytes_max) {
             self.close_slow(Ending::Slow, token, pen);
         }
     }
@@ -273,6 +283,9 @@ impl Remote {
     /// waits is given up.
     pub fn close_slow(&mut self, ending: Ending, token: Token, pen: &Pen<'_>) {
         let Some(socket) = &self.socket else { return };
+        if self.is_bridge() {
+            return self.relieve_bridge(pen);
+        }
         socket.end(ending);
         self.keep_begun_frame();
         let close = self.close_frame(frame::CLOSE_AGAIN, "reading too slowly");
@@ -288,9 +301,26 @@ impl Remote {
             State::Closing(_) | State::Deaf => return self.hang_up(Ending::Memory),
         }
         self.close_slow(Ending::Memory, token, pen);
-        if self.backlog_bytes > KEPT_BYTES_MAX {
+        if self.backlog_bytes > KEPT_BYTES_MAX && !self.is_bridge() {
             self.hang_up(Ending::Memory);
         }
+    }
+
+    /// Gives up what waits for the other process, but for the frame being written.
+    fn relieve_bridge(&mut self, pen: &Pen<'_>) {
+        let (frames, bytes) = (self.frames(), self.backlog_bytes);
+        self.keep_begun_frame();
+        let (frames, bytes) = (frames - self.frames(), bytes - self.backlog_bytes);
+        pen.counters.add(Counter::DroppedLinkDown, frames as u64);
+        tracing::error!(
+            "upgrade: {frames} frames ({bytes} bytes) ARE LOST between the old process and the new one, which is too \
+             busy to take them; peers on its side have not heard them"
+        );
+    }
+
+    /// Frames that wait, the one being written included.
+    fn frames(&self) -> usize {
+        self.backlog.iter().filter(|piece| piece.ends_frame).count()
     }
 
     /// Likewise, of a link that is down.
@@ -300,8 +330,11 @@ impl Remote {
         self.is_mid_frame = false;
     }
 
-    /// The memory it holds, as far as one can say when much of it is shared, in bytes.
+    /// The memory it holds that it can be made to give up, as far as one can say when much of it is shared, in bytes.
     pub fn held_bytes(&self) -> usize {
+        if self.is_bridge() && self.is_mid_frame {
+            return self.backlog_bytes - self.front_frame_bytes();
+        }
         let sealed = if self.held.is_some() { SEALED_BYTES_MAX } else { 0 };
         self.backlog_bytes + self.backlog.len() * PLACE_BYTES + sealed
     }
@@ -320,6 +353,12 @@ impl Remote {
         if let Some(socket) = &self.socket {
             socket.end(ending);
             socket.hang_up();
+        }
+        if self.is_bridge() && self.backlog_bytes > 0 {
+            let bytes = self.backlog_bytes;
+            tracing::error!(
+                "upgrade: {bytes} bytes ARE LOST that waited for the other process: {ending}"
+            );
         }
         self.give_up();
     }

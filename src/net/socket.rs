@@ -138,10 +138,22 @@ pub struct Traffic {
     pub pending_bytes: Tally,
 }
 
+/// The connection between a process and the one that takes over from it, by what is at its other end. There is one at
+/// a time, nobody can make another, and messages of all peers on the other side go through it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bridge {
+    /// The process that takes over.
+    Successor,
+    /// The process that is taken over from.
+    Predecessor,
+}
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    /// It joins two processes.
+    bridge: Option<Bridge>,
     /// None: plain.
     session: Option<Box<Session>>,
     /// For those who watch.
@@ -161,6 +173,7 @@ impl Socket {
     fn new(stream: TcpStream, address: SocketAddr) -> Self {
         Socket {
             stream,
+            bridge: None,
             session: None,
             traffic: Traffic::default(),
             address,
@@ -190,6 +203,16 @@ impl Socket {
     /// What is said from now on is encrypted.
     pub fn with_session(self, session: Option<Box<Session>>) -> Self {
         Socket { session, ..self }
+    }
+
+    /// It joins two processes from now on.
+    pub fn become_bridge(&mut self, bridge: Bridge) {
+        self.bridge = Some(bridge);
+    }
+
+    /// Which process it leads to, if it joins two.
+    pub fn bridge(&self) -> Option<Bridge> {
+        self.bridge
     }
 
     /// What is said is encrypted.

@@ -24,7 +24,7 @@ use super::coalesce::{Coalescer, Mark, Marks};
 use super::memory::Keeper;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
-use super::socket::{Ending, Socket};
+use super::socket::{Bridge, Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::peer::PeerId;
@@ -239,7 +239,6 @@ impl Writer {
                 Outbound::Expect(peer) => self.expect(*peer),
                 Outbound::Finish(peer, close) => self.finish(*peer, close),
                 Outbound::Close(peer) => self.close(*peer),
-                Outbound::Forget(peer) => self.forget(*peer),
                 Outbound::Reload(config) => self.parts.config = config.clone(),
                 Outbound::Probe(alive) => {
                     // There is room for all the answers; who asked may have given up.
@@ -294,12 +293,17 @@ impl Writer {
         }
         let slot = match self.slot(peer) {
             Some(slot) => slot,
-            None => self.insert(Remote::new(peer, false)),
+            // Only a link to a successor comes without having been expected.
+            None => self.insert(Remote::new(peer, socket.bridge() == Some(Bridge::Successor))),
         };
         let pen = pen(&self.parts, self.now);
         let remote = &mut self.remotes[slot];
         remote.connect(socket.clone(), first.clone(), Token(slot), &pen);
         self.has_trouble |= is_trouble(remote);
+        if remote.is_bridge() {
+            // The other process may be busy for long, and its end shows by itself.
+            return;
+        }
         if !remote.is_link {
             self.timers.set(self.now, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
         }
@@ -472,6 +476,7 @@ impl Writer {
             if age(remote.closing_since()) >= CLOSE_TIMEOUT {
                 remote.hang_up(Ending::Stalled);
             } else if remote.is_open()
+                && !remote.is_bridge()
                 && age(remote.stuck_since()) >= self.parts.config.stall_timeout
             {
                 remote.close_slow(Ending::Stalled, Token(slot), &pen);
@@ -514,7 +519,7 @@ impl Writer {
         let with_links = drain.has_links_turn || self.now > drain.ends + LINKS_WAIT_MAX;
         let open = open
             .filter(|(_, remote)| remote.socket().is_some())
-            .filter(|(_, remote)| with_links || !remote.is_link);
+            .filter(|(_, remote)| with_links || !(remote.is_link || remote.is_bridge()));
         for (slot, remote) in open.take(drain.per_slice.max(1)) {
             let close = remote.close_frame(frame::CLOSE_RESTART, "the relay stops");
             remote.socket().inspect(|socket| socket.end(Ending::Stopping));
@@ -548,6 +553,7 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
         counters: &parts.counters,
         now,
         backlog_bytes_max: parts.config.backlog_bytes_max,
+        bridge_bytes_max: parts.config.queue_bytes_max.max(parts.config.backlog_bytes_max),
         gauge: parts.keeper.gauge(),
     }
 }

@@ -7,33 +7,36 @@
 //!
 //! 1. The old process starts the program anew, with its own arguments, and sends its listening sockets and one end of
 //!    a private TCP connection.
-//! 2. The new one prepares a relay, takes that connection for a peer, and says `prepared`.
-//! 3. The old one takes its end for a link, and says `linked`: what is said by peers of either reaches those of both.
+//! 2. The new one prepares all that can fail: settings, addresses, certificate, threads. It takes that connection for a
+//!    peer, and says `prepared`.
+//! 3. The old one takes its end for a peer, and says `linked`: what is said by peers of either reaches those of both.
 //! 4. The new one accepts connections, and says `serving`.
-//! 5. The old one accepts no more, closes its peers with 1012, the link last, and ends.
+//! 5. The old one accepts no more, closes its peers with 1012, that connection last, and ends.
 //!
 //! Both hold the same listening sockets, so that connections which wait in them are served by whoever is there. If
-//! anything fails before step 5 the old process goes on as if nothing had been.
+//! anything fails before step 4 the old process goes on as if nothing had been, and after it nothing can. If the old
+//! one is told to stop meanwhile, the new one is ended.
 //!
 //! Which program runs is decided by how this process was started, never by a peer.
 
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::warn_of_address;
 use crate::cli;
-use crate::config::{Config, THREADS_MAX};
+use crate::config::THREADS_MAX;
 use crate::net::relay::Relay;
 
 /// For each step of the new process; it must load itself in that time.
@@ -46,46 +49,125 @@ const PREPARED: u8 = b'p';
 const LINKED: u8 = b'l';
 const SERVING: u8 = b's';
 
+/// An upgrade that is under way, which can be called off.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt(Arc<Mutex<Progress>>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// The new process, until it has ended, and what the two talk over.
+    successor: Option<(Child, UnixStream)>,
+    is_called_off: bool,
+}
+
+impl Attempt {
+    /// Ends the new process: it is not to outlive this one. If it serves already, it drains, as this one does.
+    pub fn call_off(&self) {
+        let mut progress = self.lock();
+        progress.is_called_off = true;
+        if let Some((child, control)) = &progress.successor {
+            // It has not been waited for, so that the id is its own. Errors say that it has ended.
+            let _ended = kill_process(Pid::from_child(child), Signal::TERM);
+            let _ended = control.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn begin(&self, child: Child, control: &UnixStream) -> io::Result<()> {
+        let control = control.try_clone();
+        let mut progress = self.lock();
+        let (mut child, fault) = match control {
+            Ok(control) if !progress.is_called_off => {
+                progress.successor = Some((child, control));
+                return Ok(());
+            }
+            Ok(_) => (child, broken("it is called off")),
+            Err(error) => (child, error),
+        };
+        end(&mut child);
+        Err(fault)
+    }
+
+    fn end(&self) {
+        if let Some((mut child, _)) = self.lock().successor.take() {
+            end(&mut child);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Starts a new process and returns when it serves.
 ///
 /// # Errors
 /// It does not. It was ended, and nothing has changed.
-pub fn start_successor(relay: &Relay) -> io::Result<()> {
+pub fn start_successor(relay: &Relay, are_fixed: bool, attempt: &Attempt) -> io::Result<()> {
     let (mut control, theirs) = UnixStream::pair()?;
     control.set_read_timeout(Some(STEP_TIMEOUT))?;
     control.set_write_timeout(Some(STEP_TIMEOUT))?;
-    let mut child = spawn(theirs)?;
+    let child = spawn(theirs, are_fixed)?;
     tracing::info!("upgrade: process {} is to take over", child.id());
+    attempt.begin(child, &control)?;
     let served = hand_over(relay, &mut control);
     if served.is_err() {
-        end(&mut child);
+        attempt.end();
     }
     served
 }
 
-/// Takes over from the process that started this one.
-///
-/// # Errors
-/// The other process is not there or does not do its part, or the relay cannot start.
-pub fn take_over(config: &Config) -> io::Result<Relay> {
-    let mut control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    control.set_read_timeout(Some(STEP_TIMEOUT))?;
-    control.set_write_timeout(Some(STEP_TIMEOUT))?;
-    let mut sockets = receive(&control)?;
-    let link = TcpStream::from(sockets.pop().ok_or_else(|| broken("no sockets came"))?);
-    link.set_nonblocking(true)?;
-    let listeners: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
-    let first = listeners.first().ok_or_else(|| broken("no listening sockets came"))?;
-    warn_of_address(first.local_addr()?, config);
-    let relay = Relay::prepare(config.clone(), listeners)?;
-    if !relay.join_predecessor(link, STEP_TIMEOUT) {
-        return Err(broken("the relay does not turn"));
+/// The process that this one takes over from.
+#[derive(Debug)]
+pub struct Predecessor {
+    control: UnixStream,
+    link: TcpStream,
+}
+
+impl Predecessor {
+    /// Meets it, and gets its listening sockets.
+    ///
+    /// # Errors
+    /// It is not there or does not do its part.
+    pub fn meet() -> io::Result<(Predecessor, Vec<TcpListener>)> {
+        let control = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+        control.set_read_timeout(Some(STEP_TIMEOUT))?;
+        control.set_write_timeout(Some(STEP_TIMEOUT))?;
+        let mut sockets = receive(&control)?;
+        let link = TcpStream::from(sockets.pop().ok_or_else(|| broken("no sockets came"))?);
+        link.set_nonblocking(true)?;
+        let listeners: Vec<_> = sockets.into_iter().map(TcpListener::from).collect();
+        match listeners.is_empty() {
+            true => Err(broken("no listening sockets came")),
+            false => Ok((Predecessor { control, link }, listeners)),
+        }
     }
-    control.write_all(&[PREPARED])?;
-    expect(&mut control, LINKED)?;
-    relay.serve()?;
-    control.write_all(&[SERVING])?;
-    Ok(relay)
+
+    /// Joins `relay` with the other one. What fails from now on costs that one nothing yet.
+    ///
+    /// # Errors
+    /// It does not do its part.
+    pub fn join(self, relay: &Relay) -> io::Result<Joined> {
+        let Predecessor { mut control, link } = self;
+        if !relay.join_predecessor(link, STEP_TIMEOUT) {
+            return Err(broken("the relay does not turn"));
+        }
+        control.write_all(&[PREPARED])?;
+        expect(&mut control, LINKED)?;
+        Ok(Joined(control))
+    }
+}
+
+/// The process before this one, whose peers hear those of this one.
+#[derive(Debug)]
+pub struct Joined(UnixStream);
+
+impl Joined {
+    /// This process serves: the other one may go, so that nothing may fail any more.
+    pub fn release(mut self) {
+        if let Err(error) = self.0.write_all(&[SERVING]) {
+            tracing::warn!("upgrade: the process before this one is gone already: {error}");
+        }
+    }
 }
 
 fn hand_over(relay: &Relay, control: &mut UnixStream) -> io::Result<()> {
@@ -95,24 +177,24 @@ fn hand_over(relay: &Relay, control: &mut UnixStream) -> io::Result<()> {
     send(control, &sockets.collect::<Vec<_>>())?;
     drop(theirs);
     expect(control, PREPARED)?;
-    let successor = relay.link_successor(ours)?;
-    let served = control.write_all(&[LINKED]).and_then(|()| expect(control, SERVING));
-    if served.is_err() {
-        relay.forget_successor(&successor);
+    if !relay.join_successor(ours, STEP_TIMEOUT)? {
+        return Err(broken("this process is too busy"));
     }
-    served
+    control.write_all(&[LINKED])?;
+    expect(control, SERVING)
 }
 
 /// Runs the program as this process was run. A path that was named is used again, so that what it leads to now is what
 /// runs; a program that was found in `PATH` is run from where it was found.
-fn spawn(stdin: UnixStream) -> io::Result<Child> {
+fn spawn(stdin: UnixStream, are_fixed: bool) -> io::Result<Child> {
     let (name, args) = cli::own_command();
     let program = match name.components().count() > 1 {
         true => name.clone(),
         false => fs::read_link("/proc/self/exe")?,
     };
+    let how = if are_fixed { cli::FIXED_SOCKETS } else { cli::OWN_SOCKETS };
     let mut command = Command::new(&program);
-    command.args(args).stdin(Stdio::from(OwnedFd::from(stdin))).env(cli::SUCCESSOR, "1");
+    command.args(args).stdin(Stdio::from(OwnedFd::from(stdin))).env(cli::SUCCESSOR, how);
     // These were for this process alone.
     for name in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
         command.env_remove(name);

@@ -3,6 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../tls/certs.rs"]
+#[allow(dead_code)] // A part of it is used here.
+mod certs;
+
 mod cli;
 mod documented;
 mod notify;
@@ -10,6 +14,7 @@ mod randomness;
 mod reload;
 mod stop;
 mod upgrade;
+mod upgrade_load;
 
 use std::process::Command;
 
@@ -18,8 +23,13 @@ use support::relay::url;
 
 /// A relay on a free port, and its URL.
 fn start(args: &[&str], env: &[(&str, &str)]) -> (Process, String) {
+    start_with(&[&["--listen", "127.0.0.1:0"], args].concat(), env)
+}
+
+/// The same, with an address of its own.
+fn start_with(args: &[&str], env: &[(&str, &str)]) -> (Process, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gunmetal"));
-    command.args(["--listen", "127.0.0.1:0"]).args(args);
+    command.args(args);
     command
         .env_remove("PORT")
         .env_remove("PEERS")

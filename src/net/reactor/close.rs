@@ -13,7 +13,7 @@ use crate::metrics::Counter;
 use crate::net::conn::{Conn, Stage};
 use crate::net::memory::connection_bytes;
 use crate::net::queue::Outbound;
-use crate::net::socket::Ending;
+use crate::net::socket::{Bridge, Ending};
 
 /// Time for the other end to hang up after its last frame or response was sent.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,13 +59,20 @@ impl Reactor {
         if let Some(peer) = conn.peer() {
             self.outbox.push(peer, Outbound::Close(peer));
         }
+        let bridge = conn.socket.bridge();
         if let Some(link) = &conn.link {
             link.ended.add(1);
-            self.shared.links.fetch_sub(1, Ordering::Relaxed);
             link.report(ending, &self.shared.mesh.peers);
-        } else if let Some(peer) = conn.peer() {
-            // A link keeps its place while it is down.
+        }
+        if conn.link.is_some() || bridge.is_some() {
+            self.shared.links.fetch_sub(1, Ordering::Relaxed);
+        }
+        // A link that is dialled again keeps its place while it is down.
+        if let (true, Some(peer)) = (conn.link.is_none() || bridge.is_some(), conn.peer()) {
             self.shared.placement.leave(peer.writer());
+        }
+        if let Some(bridge) = bridge {
+            self.note_lost_bridge(bridge, &conn, ending);
         }
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         self.counters.count(Counter::Closed);
@@ -76,6 +83,22 @@ impl Reactor {
             bytes_in = conn.bytes_in,
             "closed: {ending}",
         );
+    }
+
+    /// The two processes that were joined are not any more: loud, unless one of them said goodbye.
+    fn note_lost_bridge(&self, bridge: Bridge, conn: &Conn, ending: Ending) {
+        let is_goodbye = matches!(conn.stage, Stage::Ended(_)) || ending == Ending::Stopping;
+        match bridge {
+            _ if is_goodbye => {}
+            Bridge::Predecessor => tracing::error!(
+                "upgrade: the process before this one is gone too early ({ending}); its peers were not told"
+            ),
+            // Until then nobody depends on it, and whoever started it says what became of it.
+            Bridge::Successor if !self.shared.is_draining.load(Ordering::Relaxed) => {}
+            Bridge::Successor => tracing::error!(
+                "upgrade: THE NEW PROCESS IS GONE ({ending}): nobody accepts connections here; start the relay again"
+            ),
+        }
     }
 
     /// Empties a slot. The connection is counted no more with what it holds.

@@ -24,8 +24,10 @@ pub enum Command {
     Welcome(Secured),
     /// Accept from this listener too; whether TLS is spoken there.
     Listen(TcpListener, bool),
-    /// Serve this connection as a peer that needs no request: the process that this one follows.
-    Join(StdTcpStream),
+    /// Serve this connection to the process that this one takes over from.
+    JoinPredecessor(StdTcpStream),
+    /// Serve this connection to the process that takes over from this one.
+    JoinSuccessor(StdTcpStream, Arc<Link>),
     /// What may change while the relay runs is from now on as here.
     Reload(Arc<Config>),
     /// Show that the loop turns.
@@ -45,7 +47,8 @@ impl Reactor {
                 }
                 Command::Welcome(secured) => self.welcome_secured(secured),
                 Command::Listen(listener, is_tls) => self.listen(listener, is_tls),
-                Command::Join(stream) => self.join_at_once(stream),
+                Command::JoinPredecessor(stream) => self.join_predecessor(stream),
+                Command::JoinSuccessor(stream, link) => self.join_successor(stream, link),
                 Command::Reload(config) => self.config = config,
                 Command::Probe(alive) => {
                     // There is room for all the answers; who asked may have given up.

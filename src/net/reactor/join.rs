@@ -5,6 +5,7 @@
 
 use std::net::TcpStream as StdTcpStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use mio::net::TcpStream;
@@ -19,7 +20,7 @@ use crate::net::conn::{Hearing, Link, Stage};
 use crate::net::queue::Outbound;
 use crate::net::roster::Member;
 use crate::net::session::Session;
-use crate::net::socket::Ending;
+use crate::net::socket::{Bridge, Ending};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{FrameReader, Role};
 
@@ -44,9 +45,9 @@ impl Reactor {
         self.introduce(index, id, response.into());
     }
 
-    /// A connection that this program made itself becomes a peer without a request, and may say what
-    /// it likes.
-    pub(super) fn join_at_once(&mut self, stream: StdTcpStream) {
+    /// A connection to the process that this one takes over from becomes a peer without a request, and may say what it
+    /// likes.
+    pub(super) fn join_predecessor(&mut self, stream: StdTcpStream) {
         let Ok(address) = stream.peer_addr() else { return };
         let stream = TcpStream::from_std(stream);
         let stage = Stage::Head(Vec::new());
@@ -54,6 +55,8 @@ impl Reactor {
             return;
         };
         let index = token::index(token);
+        self.conns[index].become_bridge(Bridge::Predecessor);
+        self.shared.links.fetch_add(1, Ordering::Relaxed);
         self.join(index, Vec::new());
         if let Stage::Open(hearing) = &mut self.conns[index].stage {
             hearing.allowance = None;
@@ -70,8 +73,28 @@ impl Reactor {
         mut early: Vec<u8>,
         link: Arc<Link>,
     ) {
+        if let Some(index) = self.join_link(stream, session, link, None) {
+            self.hear(index, &mut early);
+        }
+    }
+
+    /// A connection to the process that takes over from this one becomes a peer.
+    pub(super) fn join_successor(&mut self, stream: StdTcpStream, link: Arc<Link>) {
+        self.join_link(stream, None, link, Some(Bridge::Successor));
+        // Whoever is told that this command was taken may rely on it.
+        self.outbox.flush();
+    }
+
+    fn join_link(
+        &mut self,
+        stream: StdTcpStream,
+        session: Option<Box<Session>>,
+        link: Arc<Link>,
+        bridge: Option<Bridge>,
+    ) -> Option<usize> {
         let Ok(address) = stream.peer_addr() else {
-            return link.report(Ending::Peer, &self.shared.mesh.peers);
+            link.report(Ending::Peer, &self.shared.mesh.peers);
+            return None;
         };
         let name = Name::Url(&link.name);
         let seat = self.shared.mesh.peers.join(link.peer, name);
@@ -82,15 +105,19 @@ impl Reactor {
         let stage = Stage::Open(hearing);
         let Some(token) = self.insert(stream, address, session, stage, Some(link.clone())) else {
             self.shared.mesh.peers.leave(seat);
-            return link.report(Ending::Broken, &self.shared.mesh.peers);
+            link.report(Ending::Broken, &self.shared.mesh.peers);
+            return None;
         };
         self.counters.count(Counter::LinksUp);
         link.opened.add(1);
         let index = token::index(token);
+        if let Some(bridge) = bridge {
+            self.conns[index].become_bridge(bridge);
+        }
         let hi = self.router.first_words();
         let first = frame::masked(Opcode::Text, &[hi.as_bytes()], rand::random());
         self.introduce(index, link.peer, first.into());
-        self.hear(index, &mut early);
+        Some(index)
     }
 
     /// Tells the writer of a new peer, with what it is to say first, and those who watch.

@@ -10,21 +10,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
-
 use super::{POLL_PAUSE, Relay, lock};
-use crate::dam::peer::PeerId;
 use crate::net::conn::Link;
-use crate::net::dial::LinkEvent;
-use crate::net::queue::Outbound;
 use crate::net::reactor::command::Command;
-
-/// The link to the process that follows this one.
-pub struct Successor {
-    peer: PeerId,
-    /// Where its end is told, which nobody waits for.
-    _events: Receiver<LinkEvent>,
-}
 
 impl Relay {
     /// The listening sockets, for another process to accept from as well.
@@ -33,34 +21,29 @@ impl Relay {
     /// The process may not open more files.
     pub fn listeners(&self) -> io::Result<Vec<TcpListener>> {
         let listeners = lock(&self.listeners);
-        listeners.iter().map(TcpListener::try_clone).collect()
+        listeners.iter().map(|listener| listener.socket.try_clone()).collect()
     }
 
     /// Takes a connection to the process this one follows for a peer. When this returns true it is one, and misses
     /// nothing that is said from now on.
     pub fn join_predecessor(&self, stream: TcpStream, limit: Duration) -> bool {
-        self.reactors[0].send(Command::Join(stream));
+        self.reactors[0].send(Command::JoinPredecessor(stream));
         self.is_alive(limit)
     }
 
-    /// Links to the process that follows this one. When this returns, what is said from now on will reach it.
+    /// Takes a connection to the process that follows this one for a peer, until it ends. When this returns true it is
+    /// one, and misses nothing that is said from now on.
     ///
     /// # Errors
     /// The stream cannot be used.
-    pub fn link_successor(&self, stream: TcpStream) -> io::Result<Successor> {
+    pub fn join_successor(&self, stream: TcpStream, limit: Duration) -> io::Result<bool> {
         stream.set_nonblocking(true)?;
-        let peer = self.shared().next_peer();
-        self.tell_writers(Outbound::Expect(peer));
-        let (sender, events) = crossbeam_channel::unbounded();
         let name = format!("successor-{}", stream.peer_addr()?);
-        let link = Arc::new(Link::new(peer, name, sender));
-        self.reactors[0].send(Command::Adopt(stream, None, Vec::new(), link));
-        Ok(Successor { peer, _events: events })
-    }
-
-    /// The successor did not come about: nothing is kept for it.
-    pub fn forget_successor(&self, successor: &Successor) {
-        self.tell_writers(Outbound::Forget(successor.peer));
+        // Nobody waits for its end: it is not dialled again.
+        let (sender, _) = crossbeam_channel::bounded(0);
+        let link = Arc::new(Link::new(self.shared().next_peer(), name, sender));
+        self.reactors[0].send(Command::JoinSuccessor(stream, link));
+        Ok(self.is_alive(limit))
     }
 
     /// Accepts no more, for another process accepts from the same listeners. Waits for requests that have begun.

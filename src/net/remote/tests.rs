@@ -11,12 +11,13 @@ use socket2::{Domain, SockRef, Type};
 
 use super::*;
 use crate::metrics::Metrics;
-use crate::net::socket::Received;
+use crate::net::socket::{Bridge, Received};
 use crate::ws::reader::{Event, FrameReader, Role};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TOKEN: Token = Token(7);
 const BACKLOG_BYTES_MAX: usize = 64 * 1024;
+const BRIDGE_BYTES_MAX: usize = 4 * BACKLOG_BYTES_MAX;
 
 /// A writer's poll and counters, and a reactor's poll.
 struct Rig {
@@ -42,6 +43,7 @@ impl Rig {
             counters: &self.counters,
             now: self.now,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
+            bridge_bytes_max: BRIDGE_BYTES_MAX,
             gauge: &self.gauge,
         }
     }
@@ -126,7 +128,8 @@ fn check(remote: &Remote) {
     assert!(!waits || remote.is_watched, "what waits is watched");
     assert!(bytes > 0 || !remote.is_mid_frame);
     if remote.is_open() {
-        assert!(bytes - remote.front_frame_bytes() <= BACKLOG_BYTES_MAX);
+        let room = if remote.is_bridge() { BRIDGE_BYTES_MAX } else { BACKLOG_BYTES_MAX };
+        assert!(bytes - remote.front_frame_bytes() <= room);
     }
 }
 
@@ -433,4 +436,36 @@ fn a_hang_up_is_seen_by_the_one_who_reads() {
     let mut buffer = [0; 8];
     while socket.read(&mut buffer).unwrap() != Received::End {}
     assert_eq!(socket.ending(), Some(Ending::Stalled));
+}
+
+#[test]
+fn a_bridge_gives_up_what_is_too_much_and_stays_open() {
+    for is_evicted in [false, true] {
+        let mut rig = Rig::new();
+        let (socket, mut other) = rig.pair();
+        let mut socket = Arc::into_inner(socket).unwrap();
+        socket.become_bridge(Bridge::Predecessor);
+        let mut bridge = Remote::new(PeerId::new(1, 0), false);
+        let first = joined(&text_frame(b'H', 20, 99));
+        bridge.connect(Arc::new(socket), first.clone().into(), TOKEN, &rig.pen());
+        assert_eq!(rig.read(&mut bridge, &mut other, first.len()), first);
+        rig.send(&mut bridge, &text_frame(b'a', 1_000_000, 100_000));
+        // More than an ordinary peer may leave waiting.
+        for fill in b'b'..=b'd' {
+            rig.send(&mut bridge, &text_frame(fill, 60_000, 40_000));
+        }
+        assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 0);
+        match is_evicted {
+            true => bridge.evict(TOKEN, &rig.pen()),
+            false => (b'e'..=b'f').for_each(|fill| {
+                rig.send(&mut bridge, &text_frame(fill, 60_000, 40_000));
+            }),
+        }
+        assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), if is_evicted { 3 } else { 5 });
+        assert_eq!(bridge.held_bytes(), 0, "there is nothing more that it could give up");
+        assert!(bridge.is_open());
+        rig.send(&mut bridge, &text_frame(b'z', 50, 99));
+        let bytes = rig.read(&mut bridge, &mut other, 1_000_010 + 52);
+        assert_eq!(said(bytes), [text(b'a', 1_000_000), text(b'z', 50)]);
+    }
 }

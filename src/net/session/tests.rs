@@ -193,6 +193,7 @@ fn what_waits_here_is_counted_while_it_does() {
         counters: &metrics.for_thread(),
         now: Instant::now(),
         backlog_bytes_max: 1 << 20,
+        bridge_bytes_max: 1 << 20,
         gauge: &gauge,
     };
     let mut remote = Remote::new(PeerId::new(1, 0), false);
