@@ -12,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory, FromArgMatches};
 
 use crate::config::{self, Config, Flags, Loaded};
+use crate::health::Place;
 
 mod randomness;
 
@@ -72,18 +73,33 @@ impl Top {
 /// Arguments of `gunmetal health`.
 #[derive(Args, Debug)]
 pub struct Health {
-    /// Where to ask: http://HOST:PORT [default: the address that a relay with this environment listens on]
+    /// Where to ask: http://HOST:PORT or https://HOST [default: the relay that this environment would start, its
+    /// operator's address first]
     #[arg(value_name = "URL")]
     url: Option<String>,
+    /// Root certificates that an https:// URL is verified against [default: the system's]
+    #[arg(long, value_name = "FILE", requires = "url")]
+    tls_roots: Option<PathBuf>,
     /// Time for the whole answer
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = config::seconds(0.1..=60.0))]
     pub timeout: Duration,
+    /// The relay of this environment, where no URL is given.
+    #[arg(skip)]
+    own: Option<Box<Config>>,
 }
 
 impl Health {
-    /// Where to ask.
-    pub fn url(&self) -> String {
-        self.url.clone().unwrap_or_default()
+    /// Where to ask, one place after the other until one answers.
+    ///
+    /// # Errors
+    /// The URL is none.
+    pub fn places(&self) -> Result<Vec<Place>, String> {
+        match &self.url {
+            Some(url) => Ok(vec![Place::named(url, self.tls_roots.clone())?]),
+            None => {
+                Ok(self.own.as_ref().map(|config| Place::of_own_relay(config)).unwrap_or_default())
+            }
+        }
     }
 }
 
@@ -134,7 +150,7 @@ impl Order {
             Some(("health", given)) => {
                 let mut health = Health::from_arg_matches(given)?;
                 if health.url.is_none() {
-                    health.url = Some(own_url(&Config::parse_from(["gunmetal"], env)?));
+                    health.own = Some(Config::parse_from(["gunmetal"], env)?.into());
                 }
                 Ok(Order::Health(health))
             }
@@ -164,19 +180,6 @@ fn command() -> Command {
             health.about("Ask a running relay whether it is well; exit code 0 if it is, 1 if not"),
         )
         .subcommand(top.about("Show a running relay and its peers in the terminal"))
-}
-
-/// How a relay of this configuration is reached from its own machine.
-fn own_url(config: &Config) -> String {
-    let mut address = config.listen[0];
-    if address.ip().is_unspecified() {
-        let loopback = match address.is_ipv4() {
-            true => std::net::Ipv4Addr::LOCALHOST.into(),
-            false => std::net::Ipv6Addr::LOCALHOST.into(),
-        };
-        address.set_ip(loopback);
-    }
-    format!("http://{address}/healthz")
 }
 
 #[cfg(test)]
@@ -218,15 +221,28 @@ mod tests {
 
     #[test]
     fn health_asks_the_relay_of_this_environment() {
-        let url = |args: &[&str], env: &[(&str, &str)]| match order(args, env) {
-            Ok(Order::Health(health)) => health.url(),
+        let places = |args: &[&str], env: &[(&str, &str)]| match order(args, env) {
+            Ok(Order::Health(health)) => {
+                let places = health.places().unwrap();
+                places.iter().map(|place| place.url.name.clone()).collect::<Vec<_>>()
+            }
             other => panic!("{other:?}"),
         };
-        assert_eq!(url(&["health"], &[]), "http://127.0.0.1:8765/healthz");
-        assert_eq!(url(&["health"], &[("PORT", "9")]), "http://127.0.0.1:9/healthz");
+        let livez = "http://127.0.0.1:9765/livez";
+        assert_eq!(places(&["health"], &[]), [livez, "http://127.0.0.1:8765/healthz"]);
+        assert_eq!(places(&["health"], &[("PORT", "9")])[1], "http://127.0.0.1:9/healthz");
         let listen = ("GUNMETAL_LISTEN", "[::]:7");
-        assert_eq!(url(&["health"], &[listen]), "http://[::1]:7/healthz");
-        assert_eq!(url(&["health", "http://a:1"], &[listen]), "http://a:1");
+        let off = ("GUNMETAL_ADMIN", "off");
+        assert_eq!(places(&["health"], &[listen, off]), ["http://[::1]:7/healthz"]);
+        let admin = ("GUNMETAL_ADMIN", "0.0.0.0:5");
+        assert_eq!(places(&["health"], &[admin])[0], "http://127.0.0.1:5/livez");
+        let tls = [("HTTPS_CERT", "c"), ("HTTPS_KEY", "k"), off];
+        assert_eq!(places(&["health"], &tls), ["https://127.0.0.1:8765/healthz"]);
+        let beside = ("GUNMETAL_TLS_LISTEN", "0.0.0.0:443");
+        let both = [tls[0], tls[1], off, beside];
+        assert_eq!(places(&["health"], &both), ["http://127.0.0.1:8765/healthz"]);
+        assert_eq!(places(&["health", "http://a:1"], &[listen]), ["http://a:1"]);
+        assert!(order(&["health", "--tls-roots=r"], &[]).is_err());
     }
 
     #[test]

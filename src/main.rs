@@ -36,11 +36,10 @@ fn check(loaded: &Loaded) -> ExitCode {
 }
 
 fn ask(order: &Health) -> ExitCode {
-    let url = order.url();
-    match health::ask(&url, order.timeout) {
+    match order.places().and_then(|places| health::ask(places, order.timeout)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("{url} is not well: {fault}");
+            eprintln!("not well: {fault}");
             ExitCode::FAILURE
         }
     }

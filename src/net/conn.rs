@@ -12,6 +12,7 @@ use crossbeam_channel::Sender;
 use super::admission::allowance::Allowance;
 use super::admission::crowd::Pass;
 use super::dial::{LinkEnd, LinkEvent};
+use super::reactor::shared::Surplus;
 use super::socket::{Bridge, Ending, Socket};
 use crate::dam::mesh::Peer;
 use crate::dam::peer::{PeerId, Peers};
@@ -114,6 +115,8 @@ pub struct Conn {
     pub link: Option<Arc<Link>>,
     /// Its place among the connections of its address.
     pub pass: Option<Pass>,
+    /// It is one too many, and may only ask whether the relay is well.
+    pub surplus: Option<Surplus>,
     /// When it was accepted or dialled.
     pub since: Instant,
     /// Bytes read from it.

@@ -100,6 +100,11 @@ pub fn reject(rejection: Rejection) -> Vec<u8> {
         .into_bytes(true)
 }
 
+/// Whether the request only asks if the relay is well.
+pub fn is_health_check(request: &Request) -> bool {
+    request.upgrade.is_none() && &*request.path == HEALTH_PATH
+}
+
 /// Whether a file may be the answer, rather than what [`answer`] says.
 pub fn may_be_file(request: &Request) -> bool {
     let is_plain = matches!(request.upgrade, None | Some(Err(BadUpgrade::OtherProtocol)));

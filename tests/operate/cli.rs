@@ -98,31 +98,6 @@ fn check_refuses_a_certificate_that_the_relay_would_refuse() {
 }
 
 #[test]
-fn health_tells_a_relay_that_serves_from_one_that_does_not() {
-    let port = Port::reserve();
-    let listen = format!("127.0.0.1:{}", port.number);
-    let env = [("GUNMETAL_LISTEN", listen.as_str())];
-    let down = gunmetal(&["health"], &env);
-    assert_eq!(down.status.code(), Some(1), "{down:?}");
-    assert!(text(&down.stderr).contains("is not well"), "{down:?}");
-
-    let mut relay = Setup::new(Kind::Gunmetal).port(&port).start();
-    assert!(gunmetal(&["health"], &env).status.success());
-    assert!(gunmetal(&["health", &format!("http://{listen}")], &[]).status.success());
-    let other = gunmetal(&["health", &format!("http://{listen}/nothing")], &[]);
-    assert_eq!(other.status.code(), Some(1), "another path is 404: {other:?}");
-    relay.process.kill();
-}
-
-#[test]
-fn health_ends_though_nobody_answers() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", silent.local_addr().unwrap());
-    let waited = gunmetal(&["health", "--timeout=0.2", &url], &[]);
-    assert_eq!(waited.status.code(), Some(1), "{waited:?}");
-}
-
-#[test]
 fn top_prints_the_peers_once() {
     let mut relay = Setup::new(Kind::Gunmetal).flags(&["--admin=127.0.0.1:0"]).start();
     let _peer = Peer::join(&relay, "ALICE0000");

@@ -9,6 +9,7 @@ mod certs;
 
 mod cli;
 mod documented;
+mod health;
 mod notify;
 mod randomness;
 mod reload;

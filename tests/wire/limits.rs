@@ -192,7 +192,15 @@ fn one_connection_too_many_is_sent_away() {
     }
     let relay = Relay::start(&["--connections-max", "2"]);
     let (mut a, b) = (Peer::join(&relay, "AAAAAAAAA"), Peer::join(&relay, "BBBBBBBBB"));
-    assert_eq!(crate::support::http::get(relay.connect(), "/healthz").status, 503);
+    let get = |path: &str| crate::support::http::get(relay.connect(), path).status;
+    assert_eq!(get("/"), 503);
+    assert_eq!(get("/healthz"), 200, "a relay that is full is well");
+    assert!(Peer::try_connect(&relay.url()).is_none());
+    // Those who only wait take no more than their places.
+    let silent: Vec<_> = (0..40).map(|_| relay.connect()).collect();
+    assert_eq!(get("/"), 503);
+    drop(silent);
+    wait::until("room to ask", || (get("/healthz") == 200).then_some(()));
     assert_eq!(a.fence(), NOTHING);
     b.vanish();
     let mut next = wait::until("a place to be free again", || Peer::try_connect(&relay.url()));

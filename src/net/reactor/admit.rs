@@ -12,6 +12,7 @@ use mio::Token;
 use mio::net::{TcpListener, TcpStream};
 
 use super::Reactor;
+use super::shared::Surplus;
 use super::token::{self, LISTENER, TLS_LISTENER};
 use crate::metrics::Counter;
 use crate::net::admission::Rejection;
@@ -58,16 +59,20 @@ impl Reactor {
     }
 
     fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
-        let pass = match self.admit(sender) {
-            Ok(pass) => pass,
-            Err(rejection) => return self.turn_away(&stream, sender, rejection),
+        let (pass, surplus) = match self.admit(sender) {
+            Ok(pass) => (pass, None),
+            Err(rejection) => match Surplus::of(&self.shared, rejection) {
+                None => return self.turn_away(&stream, sender, rejection),
+                place => (None, place),
+            },
         };
         let stage = match self.shared.admission.expects_proxy_header(sender) {
             true => Stage::Proxy(Vec::new()),
             false => Stage::Head(Vec::new()),
         };
         if let Some(token) = self.insert(stream, sender, None, stage, None) {
-            self.conns[token::index(token)].pass = pass;
+            let conn = &mut self.conns[token::index(token)];
+            (conn.pass, conn.surplus) = (pass, surplus);
             self.handshakes.set(self.now, self.config.handshake_timeout, token);
         }
     }
@@ -174,6 +179,7 @@ impl Reactor {
             is_hung_up: false,
             link,
             pass: None,
+            surplus: None,
             since: self.now,
             bytes_in: 0,
             held: 0,

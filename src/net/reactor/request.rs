@@ -76,6 +76,11 @@ impl Reactor {
                 return self.respond(index, &http::refuse(&error));
             }
         };
+        if let Some(surplus) = &self.conns[index].surplus
+            && !http::is_health_check(&request)
+        {
+            return self.reject(index, surplus.rejection);
+        }
         let sender = self.conns[index].socket.address;
         if self.shared.admission.speaks_for_another(sender) {
             let client = self.shared.admission.client(sender, &request);
