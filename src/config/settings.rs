@@ -16,7 +16,7 @@ const DEFAULT: &str = "default";
 /// Settings that are never shown.
 const SECRETS: [&str; 1] = ["token"];
 /// Settings that a reload applies, as `Config::reloaded` does. Any other one needs a new process.
-pub const RELOADABLE: [&str; 11] = [
+pub const RELOADABLE: [&str; 22] = [
     "connections-max",
     "gap",
     "backlog-bytes-max",
@@ -27,6 +27,17 @@ pub const RELOADABLE: [&str; 11] = [
     "stall-timeout",
     "drain-delay",
     "drain-time",
+    "profile",
+    "origins",
+    "token",
+    "token-file",
+    "trust",
+    "proxy-protocol",
+    "accepts-per-second",
+    "address-accepts-per-second",
+    "address-connections-max",
+    "peer-messages-per-second",
+    "peer-bytes-per-second",
     "log",
 ];
 
@@ -63,6 +74,13 @@ impl Loaded {
                 *old = new.clone();
             }
         }
+        let is_token = |change: &Change| change.text.starts_with("token");
+        if self.config.admission.token != new.config.admission.token
+            && !changes.iter().any(is_token)
+        {
+            let text = "token-file: another token is in it".to_owned();
+            changes.push(Change { text, is_reloadable: true });
+        }
         self.config = self.config.reloaded(&new.config);
         changes
     }
@@ -82,6 +100,7 @@ impl Config {
             stall_timeout: new.stall_timeout,
             drain_delay: new.drain_delay,
             drain_time: new.drain_time,
+            admission: new.admission.clone(),
             log: new.log.clone(),
             ..self.clone()
         }
@@ -203,15 +222,26 @@ mod tests {
         let samples = |name: &str| match name {
             "head-bytes-max" => "9K",
             "backlog-bytes-max" => "9M",
+            "peer-bytes-per-second" => "1M",
             "connections-max" => "77",
+            "profile" => "public",
+            "origins" => "https://a.example",
+            "token" => "0123456789",
+            // Its first line will do.
+            "token-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+            "trust" => "10.0.0.0/8",
+            "proxy-protocol" => "true",
             "log" => "debug",
             _ => "9",
         };
         for name in RELOADABLE {
             let flag = format!("--{name}={}", samples(name));
-            let (mut now, new) = (load(&[]), load(&[&flag]));
+            let base = if name == "proxy-protocol" { &["--trust=10.0.0.0/7"][..] } else { &[] };
+            let (mut now, new) = (load(base), load(&[base, &[&flag]].concat()));
             assert_ne!(now.config, new.config, "{flag} changes nothing");
-            assert_eq!(now.reload(&new).len(), 1, "{flag}");
+            // A profile changes five others as well.
+            let count = if name == "profile" { 6 } else { 1 };
+            assert_eq!(now.reload(&new).len(), count, "{flag}");
             assert_eq!(now, new, "{flag}");
         }
     }

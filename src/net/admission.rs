@@ -94,23 +94,27 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// The gate all reactors share.
+/// The gate all reactors share: rules that do not change, and the crowd that is counted by them and by those to come.
 #[derive(Debug)]
 pub struct Admission {
     rules: config::Admission,
     trusted: Trusted,
-    crowd: Option<Crowd>,
+    crowd: Crowd,
 }
 
 impl Admission {
     /// A gate nobody has passed yet.
     pub fn new(rules: &config::Admission, now: Instant) -> Self {
-        let limits = Limits::of(rules);
-        Admission {
-            trusted: Trusted::new(rules.trust.clone()),
-            crowd: (!limits.are_none()).then(|| Crowd::new(limits, now)),
-            rules: rules.clone(),
-        }
+        Admission::of(rules, Crowd::new(Limits::of(rules), now))
+    }
+
+    /// A gate with other rules for the same crowd. Who is inside stays, and counts.
+    pub fn with_rules(&self, rules: &config::Admission) -> Self {
+        Admission::of(rules, self.crowd.with_limits(Limits::of(rules)))
+    }
+
+    fn of(rules: &config::Admission, crowd: Crowd) -> Self {
+        Admission { trusted: Trusted::new(rules.trust.clone()), crowd, rules: rules.clone() }
     }
 
     /// Whether a connection from `sender` begins with a PROXY header.
@@ -137,10 +141,9 @@ impl Admission {
     /// # Errors
     /// It is one too many.
     pub fn enter(&self, client: SocketAddr, now: Instant) -> Result<Option<Pass>, Rejection> {
-        let Some(crowd) = &self.crowd else { return Ok(None) };
         match self.trusted.holds(client.ip()) {
-            true => crowd.enter_unnamed(now).map(|()| None),
-            false => crowd.enter(client.ip(), now).map(Some),
+            true => self.crowd.enter_unnamed(now).map(|()| None),
+            false => self.crowd.enter(client.ip(), now),
         }
     }
 

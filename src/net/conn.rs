@@ -14,6 +14,7 @@ use super::admission::crowd::Pass;
 use super::dial::{LinkEnd, LinkEvent};
 use super::reactor::shared::Surplus;
 use super::socket::{Bridge, Ending, Socket};
+use crate::config;
 use crate::dam::mesh::Peer;
 use crate::dam::peer::{PeerId, Peers};
 use crate::metrics::Tally;
@@ -171,6 +172,16 @@ impl Conn {
         let Stage::Open(hearing) = &mut self.stage else { return None };
         let Hearing { allowance, messages_in, .. } = &mut **hearing;
         allowance.as_mut()?.pay(*messages_in, self.bytes_in, now)
+    }
+
+    /// What it may say is from now on as in `rules`, unless it may say what it likes.
+    pub fn ration(&mut self, rules: &config::Admission, now: Instant) {
+        let may_say_all = self.link.is_some() || self.socket.bridge().is_some();
+        let Stage::Open(hearing) = &mut self.stage else { return };
+        if !may_say_all {
+            let heard = (hearing.messages_in, self.bytes_in);
+            hearing.allowance = Allowance::renewed(hearing.allowance.take(), rules, heard, now);
+        }
     }
 
     /// The peer it is or was.

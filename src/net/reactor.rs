@@ -26,7 +26,7 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 
 use super::accept::Acceptor;
-use super::admission::RefusalLog;
+use super::admission::{Admission, RefusalLog};
 use super::conn::{Conn, Stage};
 use super::handshake::Porch;
 use super::hear::{Fate, Hearer};
@@ -97,6 +97,8 @@ pub struct Reactor {
     shared: Arc<Shared>,
     /// Limits and times in force.
     config: Arc<Config>,
+    /// Who may come in.
+    admission: Arc<Admission>,
     poll: Poll,
     index: usize,
     acceptor: Acceptor,
@@ -132,6 +134,7 @@ impl Reactor {
         let now = Instant::now();
         Reactor {
             config: parts.shared.config.clone(),
+            admission: parts.shared.admission(),
             shared: parts.shared,
             poll: parts.poll,
             index: parts.index,

@@ -157,6 +157,7 @@ impl Relay {
     pub fn reload(&self, config: Config) {
         let config = Arc::new(config);
         *lock(&self.view.config) = config.clone();
+        self.shared().admit_by(&config.admission);
         for reactor in &self.reactors {
             reactor.send(Command::Reload(config.clone()));
         }

@@ -2,6 +2,7 @@
 //!
 //! Owns: a peer's two buckets. Must not know: how a peer is kept from being read.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use super::bucket::{Bucket, Rate};
@@ -28,6 +29,17 @@ struct Ration {
 }
 
 impl Ration {
+    fn renewed(
+        before: Option<Ration>,
+        rate: Option<NonZeroU64>,
+        total: u64,
+        now: Instant,
+    ) -> Option<Ration> {
+        let fresh = || (Bucket::new(now), total);
+        let (left, paid) = before.map_or_else(fresh, |ration| (ration.left, ration.paid));
+        rate.map(|rate| Ration { rate: Rate(rate), left, paid })
+    }
+
     /// Takes what the total has grown by. Returns how long the bucket is in debt.
     fn pay(&mut self, total: u64, now: Instant) -> Duration {
         let unpaid = total - std::mem::replace(&mut self.paid, total);
@@ -38,9 +50,23 @@ impl Ration {
 impl Allowance {
     /// A full one; none if nothing is limited.
     pub fn new(rules: &config::Admission, now: Instant) -> Option<Box<Self>> {
-        let full = |rate| Ration { rate: Rate(rate), left: Bucket::new(now), paid: 0 };
-        let messages = rules.peer_messages_per_second.map(full);
-        let bytes = rules.peer_bytes_per_second.map(full);
+        Allowance::renewed(None, rules, (0, 0), now)
+    }
+
+    /// What becomes of a peer's allowance under these rules, when so many messages and bytes were ever heard of it. What
+    /// it had is kept, be it a debt.
+    pub fn renewed(
+        before: Option<Box<Self>>,
+        rules: &config::Admission,
+        (messages, bytes): (u64, u64),
+        now: Instant,
+    ) -> Option<Box<Self>> {
+        let (of_messages, of_bytes) = match before {
+            Some(before) => (before.messages, before.bytes),
+            None => (None, None),
+        };
+        let messages = Ration::renewed(of_messages, rules.peer_messages_per_second, messages, now);
+        let bytes = Ration::renewed(of_bytes, rules.peer_bytes_per_second, bytes, now);
         (messages.is_some() || bytes.is_some()).then(|| Box::new(Allowance { messages, bytes }))
     }
 
@@ -63,7 +89,6 @@ fn pause(debt: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::num::NonZeroU64;
 
     #[test]
     fn the_bucket_with_the_larger_debt_decides() {
@@ -80,5 +105,24 @@ mod tests {
         assert_eq!(allowance.pay(1103, 10_090, now), Some(Duration::from_secs(5)));
         assert_eq!(allowance.pay(1103, 10_090, now + Duration::from_secs(200)), None);
         assert!(Allowance::new(&config::Admission::default(), now).is_none());
+    }
+
+    #[test]
+    fn other_rules_take_over_what_is_left() {
+        let per_second = |rate| config::Admission {
+            peer_messages_per_second: NonZeroU64::new(rate),
+            ..config::Admission::default()
+        };
+        let now = Instant::now();
+        let renewed =
+            |before, rate, heard| Allowance::renewed(before, &per_second(rate), (heard, 0), now);
+        // What was said without a limit is free.
+        let mut allowance = renewed(None, 10, 5000).unwrap();
+        assert_eq!(allowance.pay(5100, 0, now), None);
+        assert_eq!(allowance.pay(5101, 0, now), Some(Duration::from_millis(100)));
+        let mut slower = renewed(Some(allowance), 1, 5101).unwrap();
+        assert_eq!(slower.pay(5101, 0, now), Some(Duration::from_millis(100)), "it still owes");
+        assert_eq!(slower.pay(5102, 0, now), Some(Duration::from_secs(5)));
+        assert!(renewed(Some(slower), 0, 5102).is_none());
     }
 }

@@ -38,11 +38,6 @@ impl Limits {
         }
     }
 
-    /// Nothing is limited.
-    pub fn are_none(&self) -> bool {
-        self.accepts.is_none() && !self.are_of_addresses()
-    }
-
     fn are_of_addresses(&self) -> bool {
         self.address_accepts.is_some() || self.address_connections_max.is_some()
     }
@@ -69,7 +64,7 @@ struct Visits {
     bucket: Bucket,
 }
 
-/// A connection that came in, counted until this is dropped.
+/// A connection that came in and is counted with its address, until this is dropped.
 #[derive(Debug)]
 pub struct Pass {
     network: IpAddr,
@@ -83,29 +78,33 @@ impl Crowd {
         Crowd { limits, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// One more connection from `address`.
+    /// The same people, with other limits. Who came while addresses had none is not counted.
+    pub fn with_limits(&self, limits: Limits) -> Self {
+        Crowd { limits, state: self.state.clone() }
+    }
+
+    /// One more connection from `address`, and what counts it, if addresses are counted.
     ///
     /// # Errors
     /// The address has too many, comes too often, or all together do.
-    pub fn enter(&self, address: IpAddr, now: Instant) -> Result<Pass, Rejection> {
+    pub fn enter(&self, address: IpAddr, now: Instant) -> Result<Option<Pass>, Rejection> {
+        if !self.limits.are_of_addresses() {
+            return self.enter_unnamed(now).map(|()| None);
+        }
         let network = network_of(address);
         let mut state = lock(&self.state);
-        if self.limits.are_of_addresses() {
-            state.make_room(network, now)?;
-            let visits = state.visits(network, now);
-            if self.limits.address_connections_max.is_some_and(|most| visits.open >= most) {
-                return Err(Rejection::AddressFull);
-            }
-            if let Some(rate) = self.limits.address_accepts {
-                visits.bucket.try_take(rate, now).map_err(Rejection::AddressPace)?;
-            }
+        state.make_room(network, now)?;
+        let visits = state.visits(network, now);
+        if self.limits.address_connections_max.is_some_and(|most| visits.open >= most) {
+            return Err(Rejection::AddressFull);
+        }
+        if let Some(rate) = self.limits.address_accepts {
+            visits.bucket.try_take(rate, now).map_err(Rejection::AddressPace)?;
         }
         // Only who may come in as far as its own address is concerned uses up what is for all.
         self.take_from_all(&mut state, now)?;
-        if let Some(visits) = state.networks.get_mut(&network) {
-            visits.open += 1;
-        }
-        Ok(Pass { network, state: self.state.clone() })
+        state.visits(network, now).open += 1;
+        Ok(Some(Pass { network, state: self.state.clone() }))
     }
 
     /// One more connection of somebody whose address has no limits.
@@ -113,7 +112,10 @@ impl Crowd {
     /// # Errors
     /// All together come too often.
     pub fn enter_unnamed(&self, now: Instant) -> Result<(), Rejection> {
-        self.take_from_all(&mut lock(&self.state), now)
+        match self.limits.accepts {
+            Some(_) => self.take_from_all(&mut lock(&self.state), now),
+            None => Ok(()),
+        }
     }
 
     fn take_from_all(&self, state: &mut State, now: Instant) -> Result<(), Rejection> {

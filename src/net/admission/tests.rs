@@ -130,7 +130,29 @@ fn a_proxy_has_no_limits_of_an_address() {
     assert!(passes.iter().all(Option::is_none));
     let _one = enter("192.0.2.1").unwrap();
     assert!(enter("192.0.2.1").is_err());
-    assert!(Limits::of(&rules(&[])).are_none());
     let nonzero = NonZeroU64::new(100);
     assert_eq!(rules(&["--profile=public"]).address_connections_max, nonzero);
+}
+
+#[test]
+fn a_crowd_is_counted_on_under_other_rules() {
+    let now = Instant::now();
+    let open = Admission::new(&rules(&[]), now);
+    let enter = |gate: &Admission| gate.enter(SocketAddr::new(ip("192.0.2.1"), 1), now);
+    let before = enter(&open).unwrap();
+    assert!(before.is_none(), "nobody is counted who has no limit");
+    let strict = open.with_rules(&rules(&["--address-connections-max=2"]));
+    let passes = [enter(&strict).unwrap(), enter(&strict).unwrap()];
+    assert!(enter(&strict).is_err());
+    drop(before);
+    assert!(enter(&strict).is_err(), "who was not counted leaves no place");
+    let wider = strict.with_rules(&rules(&["--address-connections-max=3"]));
+    let third = enter(&wider).unwrap();
+    assert!(enter(&wider).is_err(), "those who are inside count");
+    let none = wider.with_rules(&rules(&[]));
+    assert!(enter(&none).unwrap().is_none());
+    drop((passes, third));
+    let again = none.with_rules(&rules(&["--address-connections-max=1"]));
+    let _one = enter(&again).unwrap();
+    assert!(enter(&again).is_err());
 }

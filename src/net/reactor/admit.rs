@@ -66,7 +66,7 @@ impl Reactor {
                 place => (None, place),
             },
         };
-        let stage = match self.shared.admission.expects_proxy_header(sender) {
+        let stage = match self.admission.expects_proxy_header(sender) {
             true => Stage::Proxy(Vec::new()),
             false => Stage::Head(Vec::new()),
         };
@@ -85,7 +85,7 @@ impl Reactor {
             Ok(pass) => pass,
             Err(rejection) => return self.note_refusal(rejection, sender),
         };
-        let expects_header = self.shared.admission.expects_proxy_header(sender);
+        let expects_header = self.admission.expects_proxy_header(sender);
         let reactor = self.index;
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         if !porch.admit(Newcomer { stream, sender, expects_header, pass, reactor }) {
@@ -125,7 +125,7 @@ impl Reactor {
         if self.keeper.memory().pressure() >= Pressure::High {
             return Err(Rejection::Memory);
         }
-        let admission = &self.shared.admission;
+        let admission = &self.admission;
         match admission.speaks_for_another(sender) {
             true => Ok(None),
             false => admission.enter(sender, self.now),

@@ -49,7 +49,7 @@ impl Reactor {
                 Command::Listen(listener, is_tls) => self.listen(listener, is_tls),
                 Command::JoinPredecessor(stream) => self.join_predecessor(stream),
                 Command::JoinSuccessor(stream, link) => self.join_successor(stream, link),
-                Command::Reload(config) => self.config = config,
+                Command::Reload(config) => self.reload(config),
                 Command::Probe(alive) => {
                     // There is room for all the answers; who asked may have given up.
                     let _answered = alive.try_send(());
@@ -58,6 +58,14 @@ impl Reactor {
                 Command::Stop(ends) => self.stop(ends),
             }
         }
+    }
+
+    fn reload(&mut self, config: Arc<Config>) {
+        self.admission = self.shared.admission();
+        for (_, conn) in &mut self.conns {
+            conn.ration(&config.admission, self.now);
+        }
+        self.config = config;
     }
 
     fn stop(&mut self, ends: Instant) {

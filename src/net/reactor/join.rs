@@ -37,7 +37,7 @@ impl Reactor {
         let name = self.router.random_id();
         let seat = self.shared.mesh.peers.join(id, Name::Id(&name));
         let peer = Peer { id, seat, is_dialled: false, pid: None };
-        let allowance = Allowance::new(&self.shared.config.admission, self.now);
+        let allowance = Allowance::new(&self.config.admission, self.now);
         self.conns[index].stage = Stage::Open(hearing(peer, allowance, &self.config));
         let greeting = self.router.greeting();
         response.extend_from_slice(&frame::text_header(greeting.len()));

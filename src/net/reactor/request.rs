@@ -40,7 +40,7 @@ impl Reactor {
     /// A proxy says that the connection is of `client`.
     pub(super) fn name(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
         // A proxy behind this one has still to tell for whom it speaks.
-        if self.shared.admission.speaks_for_another(client) {
+        if self.admission.speaks_for_another(client) {
             self.conns[index].name_client(client);
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl Reactor {
     fn enter(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
         let conn = &mut self.conns[index];
         conn.name_client(client);
-        conn.pass = self.shared.admission.enter(client, self.now)?;
+        conn.pass = self.admission.enter(client, self.now)?;
         Ok(())
     }
 
@@ -82,8 +82,8 @@ impl Reactor {
             return self.reject(index, surplus.rejection);
         }
         let sender = self.conns[index].socket.address;
-        if self.shared.admission.speaks_for_another(sender) {
-            let client = self.shared.admission.client(sender, &request);
+        if self.admission.speaks_for_another(sender) {
+            let client = self.admission.client(sender, &request);
             if let Err(rejection) = self.enter(index, client) {
                 return self.reject(index, rejection);
             }
@@ -101,7 +101,7 @@ impl Reactor {
         };
         match http::answer(request, &about) {
             Answer::Upgrade(response) => {
-                if let Err(rejection) = self.shared.admission.check(request) {
+                if let Err(rejection) = self.admission.check(request) {
                     return self.reject(index, rejection);
                 }
                 self.join(index, response);

@@ -3,13 +3,13 @@
 //! Owns: the counts they keep together, the places for those who only ask how the relay is, and the ids of peers. Must not know: what a reactor does.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rand::RngExt;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dam::mesh::Mesh;
 use crate::dam::peer::PeerId;
 use crate::net::admission::{Admission, Rejection};
@@ -56,8 +56,8 @@ pub struct Shared {
     pub mesh: Arc<Mesh>,
     /// It stops, or hands over to another process: no new peers should be sent here.
     pub is_draining: AtomicBool,
-    /// Who may come in.
-    pub admission: Admission,
+    /// Who may come in, as it is now; each reactor has it as well.
+    admission: Mutex<Arc<Admission>>,
     /// When the relay was started.
     pub started: Instant,
     /// Connections open now.
@@ -80,7 +80,7 @@ impl Shared {
         Shared {
             mesh: Arc::new(Mesh::new(config.dedup_entries_max, secret, rand::random())),
             is_draining: AtomicBool::new(false),
-            admission: Admission::new(&config.admission, Instant::now()),
+            admission: Mutex::new(Arc::new(Admission::new(&config.admission, Instant::now()))),
             started: Instant::now(),
             open: AtomicUsize::new(0),
             surplus: AtomicUsize::new(0),
@@ -89,6 +89,17 @@ impl Shared {
             placement: Placement::new(config.writers, config.peers_per_writer),
             config,
         }
+    }
+
+    /// Who may come in, from now on.
+    pub fn admission(&self) -> Arc<Admission> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes who may come in. Reactors have to be told.
+    pub fn admit_by(&self, rules: &config::Admission) {
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        *admission = Arc::new(admission.with_rules(rules));
     }
 
     /// An id for a new peer, which names its writer.
