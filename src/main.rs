@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use gunmetal::cli::{Health, Order, Top};
 use gunmetal::config::Loaded;
-use gunmetal::tls::identity::Identity;
+use gunmetal::net::relay::Relay;
 use gunmetal::{health, service, top};
 
 fn main() -> ExitCode {
@@ -17,11 +17,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the settings that would be in force, as a configuration file; or what is wrong with the certificate and key
-/// that they name, with clap's exit code for wrong settings.
+/// Prints the settings that would be in force, as a configuration file; or what is wrong with the files that they name,
+/// with clap's exit code for wrong settings.
 fn check(loaded: &Loaded) -> ExitCode {
-    let files = loaded.config.tls.as_ref().map(|tls| tls.files.clone());
-    if let Some(Err(fault)) = files.map(Identity::load) {
+    if let Err(fault) = Relay::check(&loaded.config) {
         eprintln!("error: {fault}");
         return ExitCode::from(2);
     }

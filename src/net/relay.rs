@@ -22,6 +22,7 @@ use super::queue::{Outbound, Outbox};
 use super::reactor::command::Command;
 use super::reactor::shared::Shared;
 use super::view::View;
+use super::web;
 use crate::config::Config;
 use crate::dam::mesh::Mesh;
 use crate::metrics::Counter;
@@ -66,6 +67,18 @@ impl Relay {
         let relay = Relay::prepare(config, listeners)?;
         relay.serve()?;
         Ok(relay)
+    }
+
+    /// Whether a relay would find what this configuration names: certificate and key, roots for links that need them,
+    /// the directory of files. Addresses are not tried: a relay that runs has them.
+    ///
+    /// # Errors
+    /// Something cannot be used, for an operator to read.
+    pub fn check(config: &Config) -> io::Result<()> {
+        load_identity(config)?;
+        load_roots(config)?;
+        config.www.as_deref().map(web::open_site).transpose()?;
+        Ok(())
     }
 
     /// Starts a relay that does everything but accept connections from `listeners`, of which there is at least one,

@@ -80,18 +80,25 @@ impl std::fmt::Display for NoFile {
 
 impl Error for NoFile {}
 
+/// The files of `dir`.
+///
+/// # Errors
+/// There is no such directory, for an operator to read.
+pub fn open_site(dir: &Path) -> io::Result<Site> {
+    Site::open(dir).map_err(|error| {
+        let text = format!("--www {}: no directory that can be served: {error}", dir.display());
+        io::Error::other(text)
+    })
+}
+
 impl Web {
     /// Starts the thread that serves the files of `dir`.
     ///
     /// # Errors
     /// There is no such directory, or the process may not have another thread.
     pub fn start(dir: &Path, config: &Config, counters: Arc<Counters>) -> io::Result<Arc<Web>> {
-        let explain = |error| {
-            let text = format!("--www {}: no directory that can be served: {error}", dir.display());
-            io::Error::other(text)
-        };
         Ok(Arc::new(Web {
-            site: Site::open(dir).map_err(explain)?,
+            site: open_site(dir)?,
             thread: HttpThread::start("www")?,
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             stall_time: config.stall_timeout,

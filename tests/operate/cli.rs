@@ -98,6 +98,33 @@ fn check_refuses_a_certificate_that_the_relay_would_refuse() {
 }
 
 #[test]
+fn check_refuses_roots_and_directories_that_the_relay_would_refuse() {
+    let scratch = Scratch::new();
+    let path = |name: &str| scratch.0.join(name).to_str().expect("UTF-8").to_owned();
+    let (roots, dir) = (path("roots.pem"), path("www"));
+    fs::write(&roots, "no certificate").unwrap();
+    let link = "--peers=wss://relay.example/gun";
+    for (flags, fault) in [
+        (&[link, "--tls-roots=/nowhere/roots.pem"][..], "cannot read /nowhere/roots.pem"),
+        (&[link, &format!("--tls-roots={roots}")], "no root certificates were found"),
+        (&[&format!("--www={dir}")], "no directory that can be served"),
+    ] {
+        for command in [&["check"][..], &["--listen=127.0.0.1:0", "--admin=off"]] {
+            let refused = gunmetal(&[command, flags].concat(), &[]);
+            let said = text(&refused.stderr);
+            assert!(!refused.status.success() && said.contains(fault), "{refused:?}");
+        }
+    }
+    let root = rcgen::generate_simple_self_signed(["a".to_owned()]).expect("a root");
+    fs::write(&roots, root.cert.pem()).unwrap();
+    fs::create_dir(&dir).unwrap();
+    let checked = gunmetal(&["check", link, "--tls-roots", &roots, "--www", &dir], &[]);
+    assert!(checked.status.success(), "{checked:?}");
+    // Roots that nobody needs are not looked at, as at start.
+    assert!(gunmetal(&["check", "--tls-roots=/nowhere/roots.pem"], &[]).status.success());
+}
+
+#[test]
 fn top_prints_the_peers_once() {
     let mut relay = Setup::new(Kind::Gunmetal).flags(&["--admin=127.0.0.1:0"]).start();
     let _peer = Peer::join(&relay, "ALICE0000");
