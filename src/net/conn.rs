@@ -117,7 +117,7 @@ pub struct Conn {
     /// Its place among the connections of its address.
     pub pass: Option<Pass>,
     /// It is one too many, and may only ask whether the relay is well.
-    pub surplus: Option<Surplus>,
+    pub surplus: Option<Box<Surplus>>,
     /// When it was accepted or dialled.
     pub since: Instant,
     /// Bytes read from it.

@@ -335,3 +335,19 @@ fn an_upgrade_listens_where_the_file_says_now() {
     assert_ne!(over_tls.hear()["pid"], pid.as_str());
     assert_ne!(join(&url, "CCCCCCCCC").1, pid, "the old port is plain as before");
 }
+
+#[test]
+fn an_old_process_says_so_when_the_new_one_is_gone() {
+    let (mut relay, url) = start(&["--drain-time=3600", "--writers=1"], &[]);
+    let (mut first, _) = join(&url, "FIRST0000");
+    let (mut a, _) = join(&url, "AAAAAAAAA");
+    let (mut b, _) = join(&url, "BBBBBBBBB");
+    relay.signal("USR2");
+    let successor = Successor::of(&mut relay);
+    assert_eq!(first.close_code(), Some(1012));
+    successor.signal("KILL");
+    logged(&mut relay, "THE NEW PROCESS IS GONE", 1);
+    // Those who are still there notice nothing.
+    let id = say(&mut a, 1);
+    hears(&mut b, &id);
+}

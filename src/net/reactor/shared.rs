@@ -28,11 +28,11 @@ pub struct Surplus {
 
 impl Surplus {
     /// A place, if there is one and it may be had for this reason.
-    pub fn of(shared: &Arc<Shared>, rejection: Rejection) -> Option<Surplus> {
+    pub fn of(shared: &Arc<Shared>, rejection: Rejection) -> Option<Box<Surplus>> {
         let is_short = matches!(rejection, Rejection::Full | Rejection::Memory);
         let fits = |count: usize| (is_short && count < SURPLUS_MAX).then_some(count + 1);
         let taken = shared.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.ok().map(|_| Surplus { rejection, shared: shared.clone() })
+        taken.ok().map(|_| Box::new(Surplus { rejection, shared: shared.clone() }))
     }
 }
 
