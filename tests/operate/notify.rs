@@ -11,6 +11,7 @@ use crate::support::peer::{Peer, unique};
 use crate::support::process::Process;
 use crate::support::relay::url;
 use crate::support::wait::SOON;
+use crate::upgrade::Successor;
 
 /// A service manager's end.
 struct Manager {
@@ -82,5 +83,12 @@ fn a_listening_socket_of_the_service_manager_is_used() {
         line.contains(&format!("listening on 127.0.0.1:{port}")).then_some(())
     });
     assert_eq!(crate::support::http::get(early, "/healthz").status, 200);
-    assert_eq!(Peer::join_at(&url(port), "AAAAAAAAA").fence().len(), 0);
+    let mut peer = Peer::join_at(&url(port), "AAAAAAAAA");
+    assert_eq!(peer.fence().len(), 0);
+    // It stays where it is in an upgrade, though the settings name another place.
+    relay.signal("USR2");
+    let _successor = Successor::of(&mut relay);
+    assert_eq!(peer.close_code(), Some(1012));
+    assert_eq!(relay.exit_within(SOON).code(), Some(0));
+    assert_eq!(Peer::join_at(&url(port), "BBBBBBBBB").fence().len(), 0);
 }

@@ -351,3 +351,27 @@ fn an_old_process_says_so_when_the_new_one_is_gone() {
     let id = say(&mut a, 1);
     hears(&mut b, &id);
 }
+
+#[test]
+fn nobody_is_left_when_a_stop_follows_an_upgrade_at_once() {
+    for _ in 0..3 {
+        let (mut relay, url) = start(&[], &[]);
+        let peer = join(&url, "AAAAAAAAA");
+        relay.signal("USR2");
+        relay.signal("TERM");
+        drop(peer);
+        let code = relay.exit_within(wait::SOON).code();
+        // Told after the new process served, it has handed over, and ends at once.
+        let has_handed_over = relay.log().contains("a new process serves");
+        match has_handed_over {
+            true => {
+                let _successor = Successor(last_successor(&relay));
+                join(&url, "BBBBBBBBB");
+            }
+            false => {
+                assert_eq!(code, Some(0));
+                wait::until("nobody to listen", || Peer::try_connect(&url).is_none().then_some(()));
+            }
+        }
+    }
+}
