@@ -147,6 +147,15 @@ impl Admission {
         }
     }
 
+    /// One more connection though there is no room for it: it may ask whether the relay is well, which a relay is that
+    /// is full.
+    ///
+    /// # Errors
+    /// Enough are asking; why there is no room.
+    pub fn enter_to_ask(&self, rejection: Rejection) -> Result<Pass, Rejection> {
+        self.crowd.enter_to_ask(rejection)
+    }
+
     /// Whether the request for a WebSocket is one of those that may have it.
     ///
     /// # Errors

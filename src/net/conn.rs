@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use super::admission::Rejection;
 use super::admission::allowance::Allowance;
 use super::admission::crowd::Pass;
 use super::dial::{LinkEnd, LinkEvent};
-use super::reactor::shared::Surplus;
 use super::socket::{Bridge, Ending, Socket};
 use crate::config;
 use crate::dam::mesh::Peer;
@@ -116,8 +116,6 @@ pub struct Conn {
     pub link: Option<Arc<Link>>,
     /// Its place among the connections of its address.
     pub pass: Option<Pass>,
-    /// It is one too many, and may only ask whether the relay is well.
-    pub surplus: Option<Box<Surplus>>,
     /// When it was accepted or dialled.
     pub since: Instant,
     /// Bytes read from it.
@@ -143,6 +141,11 @@ impl Conn {
         if let Some(socket) = Arc::get_mut(&mut self.socket) {
             socket.address = client;
         }
+    }
+
+    /// It is one too many, for this reason, and may only ask whether the relay is well.
+    pub fn may_only_ask(&self) -> Option<Rejection> {
+        self.pass.as_ref()?.may_only_ask()
     }
 
     /// It turns out to join two processes.

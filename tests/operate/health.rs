@@ -70,11 +70,20 @@ fn a_relay_that_expects_proxies_is_well() {
 
 #[test]
 fn a_relay_that_is_full_is_well() {
-    let (relay, check) = check_of(&["--connections-max=1".to_owned()]);
+    let full = "--connections-max=1".to_owned();
+    let (relay, check) = check_of(std::slice::from_ref(&full));
     let mut peer = Peer::join(&relay, "AAAAAAAAA");
     assert!(Peer::try_connect(&relay.url()).is_none(), "it is full");
     assert_well(&check());
     assert_eq!(peer.fence().len(), 0);
+
+    let authority = Authority::new();
+    authority.install(&authority.issue());
+    let (relay, check) = check_of(&[&authority.flags()[..], &[full]].concat());
+    let url = crate::certs::url(relay.port);
+    let _peer = Peer::try_connect_tls(&url, &authority.client()).expect("a peer");
+    assert!(Peer::try_connect_tls(&url, &authority.client()).is_err(), "it is full");
+    assert_well(&check());
 }
 
 #[test]
@@ -83,7 +92,6 @@ fn the_operators_address_is_asked_before_the_public_one() {
     let mut relay = authority.relay(&["--admin=127.0.0.1:0", "--connections-max=1"]);
     let admin = relay.admin().to_string();
     let public = format!("127.0.0.1:{}", relay.port);
-    // Full, over TLS: there is no word for who is one too many.
     let _peer = Peer::try_connect_tls(&crate::certs::url(relay.port), &authority.client());
     let env = [("GUNMETAL_LISTEN", public.as_str()), ("GUNMETAL_ADMIN", admin.as_str())];
     assert_well(&health(&[], &env));

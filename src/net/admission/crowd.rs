@@ -1,4 +1,4 @@
-//! How many connections each address has and how often it connects.
+//! How many connections each address has and how often it connects, and how many are there only to ask.
 //!
 //! Owns: the table of addresses and its bound. Must not know: why somebody wants to know.
 //!
@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use crate::config;
 
 /// Addresses counted at the same time; about 10 MiB. Beyond it strangers have to wait.
 pub const NETWORKS_MAX: usize = 131_072;
+
+/// Connections at a time that may ask whether the relay is well though there is no room for them.
+const ASKING_MAX: usize = 16;
 
 /// How often a full table is looked through for what can be forgotten.
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,6 +52,7 @@ impl Limits {
 pub struct Crowd {
     limits: Limits,
     state: Arc<Mutex<State>>,
+    asking: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -64,23 +69,38 @@ struct Visits {
     bucket: Bucket,
 }
 
-/// A connection that came in and is counted with its address, until this is dropped.
+/// A connection that came in, counted until this is dropped.
 #[derive(Debug)]
-pub struct Pass {
-    network: IpAddr,
-    state: Arc<Mutex<State>>,
+pub struct Pass(Counted);
+
+#[derive(Debug)]
+enum Counted {
+    /// With its address.
+    Network(IpAddr, Arc<Mutex<State>>),
+    /// With those who may only ask, for this reason.
+    Asking(Rejection, Arc<AtomicUsize>),
+}
+
+impl Pass {
+    /// Why its connection may only ask whether the relay is well, if it may not do more.
+    pub fn may_only_ask(&self) -> Option<Rejection> {
+        match self.0 {
+            Counted::Network(..) => None,
+            Counted::Asking(rejection, _) => Some(rejection),
+        }
+    }
 }
 
 impl Crowd {
     /// Nobody yet.
     pub fn new(limits: Limits, now: Instant) -> Self {
         let state = State { networks: HashMap::new(), all: Bucket::new(now), purged: now };
-        Crowd { limits, state: Arc::new(Mutex::new(state)) }
+        Crowd { limits, state: Arc::new(Mutex::new(state)), asking: Arc::default() }
     }
 
     /// The same people, with other limits. Who came while addresses had none is not counted.
     pub fn with_limits(&self, limits: Limits) -> Self {
-        Crowd { limits, state: self.state.clone() }
+        Crowd { limits, state: self.state.clone(), asking: self.asking.clone() }
     }
 
     /// One more connection from `address`, and what counts it, if addresses are counted.
@@ -104,7 +124,18 @@ impl Crowd {
         // Only who may come in as far as its own address is concerned uses up what is for all.
         self.take_from_all(&mut state, now)?;
         state.visits(network, now).open += 1;
-        Ok(Some(Pass { network, state: self.state.clone() }))
+        Ok(Some(Pass(Counted::Network(network, self.state.clone()))))
+    }
+
+    /// One more that may only ask.
+    ///
+    /// # Errors
+    /// Enough do.
+    pub fn enter_to_ask(&self, rejection: Rejection) -> Result<Pass, Rejection> {
+        let fits = |count: usize| (count < ASKING_MAX).then_some(count + 1);
+        let entered = self.asking.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        let pass = || Pass(Counted::Asking(rejection, self.asking.clone()));
+        entered.map(|_| pass()).map_err(|_| rejection)
     }
 
     /// One more connection of somebody whose address has no limits.
@@ -156,8 +187,15 @@ impl State {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if let Some(visits) = lock(&self.state).networks.get_mut(&self.network) {
-            visits.open -= 1;
+        match &self.0 {
+            Counted::Network(network, state) => {
+                if let Some(visits) = lock(state).networks.get_mut(network) {
+                    visits.open -= 1;
+                }
+            }
+            Counted::Asking(_, asking) => {
+                asking.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -27,7 +27,6 @@ fn link_to(pid: &[u8], peers: &Peers) -> (Conn, crossbeam_channel::Receiver<Link
         is_paused: false,
         is_hung_up: false,
         pass: None,
-        surplus: None,
         held: 0,
         link: Some(Arc::new(Link::new(id, name, events))),
         since: Instant::now(),

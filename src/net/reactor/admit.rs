@@ -12,7 +12,6 @@ use mio::Token;
 use mio::net::{TcpListener, TcpStream};
 
 use super::Reactor;
-use super::shared::Surplus;
 use super::token::{self, LISTENER, TLS_LISTENER};
 use crate::metrics::Counter;
 use crate::net::admission::Rejection;
@@ -59,20 +58,16 @@ impl Reactor {
     }
 
     fn welcome(&mut self, stream: TcpStream, sender: SocketAddr) {
-        let (pass, surplus) = match self.admit(sender) {
-            Ok(pass) => (pass, None),
-            Err(rejection) => match Surplus::of(&self.shared, rejection) {
-                None => return self.turn_away(&stream, sender, rejection),
-                place => (None, place),
-            },
+        let pass = match self.admit(sender) {
+            Ok(pass) => pass,
+            Err(rejection) => return self.turn_away(&stream, sender, rejection),
         };
         let stage = match self.admission.expects_proxy_header(sender) {
             true => Stage::Proxy(Vec::new()),
             false => Stage::Head(Vec::new()),
         };
         if let Some(token) = self.insert(stream, sender, None, stage, None) {
-            let conn = &mut self.conns[token::index(token)];
-            (conn.pass, conn.surplus) = (pass, surplus);
+            self.conns[token::index(token)].pass = pass;
             self.handshakes.set(self.now, self.config.handshake_timeout, token);
         }
     }
@@ -120,10 +115,10 @@ impl Reactor {
     /// Whether a connection may come in, as far as that is known before it says anything.
     fn admit(&self, sender: SocketAddr) -> Result<Option<Pass>, Rejection> {
         if self.shared.open.load(Ordering::Relaxed) >= self.config.connections_max {
-            return Err(Rejection::Full);
+            return self.admission.enter_to_ask(Rejection::Full).map(Some);
         }
         if self.keeper.memory().pressure() >= Pressure::High {
-            return Err(Rejection::Memory);
+            return self.admission.enter_to_ask(Rejection::Memory).map(Some);
         }
         let admission = &self.admission;
         match admission.speaks_for_another(sender) {
@@ -179,7 +174,6 @@ impl Reactor {
             is_hung_up: false,
             link,
             pass: None,
-            surplus: None,
             since: self.now,
             bytes_in: 0,
             held: 0,

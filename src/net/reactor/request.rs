@@ -51,6 +51,9 @@ impl Reactor {
     fn enter(&mut self, index: usize, client: SocketAddr) -> Result<(), Rejection> {
         let conn = &mut self.conns[index];
         conn.name_client(client);
+        if conn.may_only_ask().is_some() {
+            return Ok(());
+        }
         conn.pass = self.admission.enter(client, self.now)?;
         Ok(())
     }
@@ -76,10 +79,10 @@ impl Reactor {
                 return self.respond(index, &http::refuse(&error));
             }
         };
-        if let Some(surplus) = &self.conns[index].surplus
+        if let Some(rejection) = self.conns[index].may_only_ask()
             && !http::is_health_check(&request)
         {
-            return self.reject(index, surplus.rejection);
+            return self.reject(index, rejection);
         }
         let sender = self.conns[index].socket.address;
         if self.admission.speaks_for_another(sender) {

@@ -1,8 +1,7 @@
 //! What all reactors of a relay share.
 //!
-//! Owns: the counts they keep together, the places for those who only ask how the relay is, and the ids of peers. Must not know: what a reactor does.
+//! Owns: the counts they keep together, the gate in force, and the ids of peers. Must not know: what a reactor does.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -12,41 +11,8 @@ use rand::RngExt;
 use crate::config::{self, Config};
 use crate::dam::mesh::Mesh;
 use crate::dam::peer::PeerId;
-use crate::net::admission::{Admission, Rejection};
+use crate::net::admission::Admission;
 use crate::net::placement::Placement;
-
-/// Connections that are heard for their request, at a time, though no more may come in.
-const SURPLUS_MAX: usize = 16;
-
-/// A place for a connection beyond those that may come in: it may ask whether the relay is well, which a relay is
-/// that is full.
-pub struct Surplus {
-    /// What it is told if it wants something else.
-    pub rejection: Rejection,
-    shared: Arc<Shared>,
-}
-
-impl Surplus {
-    /// A place, if there is one and it may be had for this reason.
-    pub fn of(shared: &Arc<Shared>, rejection: Rejection) -> Option<Box<Surplus>> {
-        let is_short = matches!(rejection, Rejection::Full | Rejection::Memory);
-        let fits = |count: usize| (is_short && count < SURPLUS_MAX).then_some(count + 1);
-        let taken = shared.surplus.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
-        taken.ok().map(|_| Box::new(Surplus { rejection, shared: shared.clone() }))
-    }
-}
-
-impl Drop for Surplus {
-    fn drop(&mut self) {
-        self.shared.surplus.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for Surplus {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Surplus({:?})", self.rejection)
-    }
-}
 
 /// What all reactors share.
 pub struct Shared {
@@ -62,8 +28,6 @@ pub struct Shared {
     pub started: Instant,
     /// Connections open now.
     pub open: AtomicUsize,
-    /// Those of them that are there to ask, though no more may come in.
-    surplus: AtomicUsize,
     /// Those of them that this relay dialled.
     pub links: AtomicUsize,
     /// Peers so far, for their ids.
@@ -83,7 +47,6 @@ impl Shared {
             admission: Mutex::new(Arc::new(Admission::new(&config.admission, Instant::now()))),
             started: Instant::now(),
             open: AtomicUsize::new(0),
-            surplus: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
             placement: Placement::new(config.writers, config.peers_per_writer),
