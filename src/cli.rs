@@ -33,6 +33,16 @@ pub fn has_fixed_sockets() -> bool {
     std::env::var_os(SUCCESSOR).is_some_and(|value| value == FIXED_SOCKETS)
 }
 
+/// Set for the same, to where the process that starts it lets its operator look, or to `off`.
+pub const ADMIN_BEFORE: &str = "GUNMETAL_SUCCESSOR_ADMIN";
+
+/// Whether the process that this one takes over from may hold this address for its operator.
+pub fn may_hold_admin(address: SocketAddr) -> bool {
+    let before = std::env::var_os(ADMIN_BEFORE);
+    let before = before.and_then(|text| text.to_str()?.parse::<SocketAddr>().ok());
+    is_successor() && before.is_some_and(|before| before.port() == address.port())
+}
+
 /// How this process was started: the program as it was named, and its arguments.
 pub fn own_command() -> (PathBuf, Vec<OsString>) {
     let mut args = std::env::args_os();

@@ -23,7 +23,7 @@ use crate::config::{Config, Loaded};
 use crate::logs::Logs;
 use crate::net::relay::Relay;
 use sockets::Sockets;
-use upgrade::{Attempt, Predecessor};
+use upgrade::{Attempt, Estate, Predecessor};
 use watch::Watch;
 
 pub mod notify;
@@ -139,9 +139,10 @@ impl Service {
         let attempt = Attempt::default();
         self.upgrade = Some(attempt.clone());
         let (relay, sender) = (self.relay.clone(), self.sender.clone());
-        let are_fixed = self.has_fixed_sockets;
+        let estate =
+            Estate { are_fixed: self.has_fixed_sockets, admin: self.loaded.config.admin.address() };
         thread::spawn(move || {
-            let event = match upgrade::start_successor(&relay, are_fixed, &attempt) {
+            let event = match upgrade::start_successor(&relay, estate, &attempt) {
                 Ok(()) => Event::Upgraded,
                 Err(error) => Event::UpgradeFailed(error),
             };

@@ -22,7 +22,7 @@
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -98,15 +98,24 @@ impl Attempt {
     }
 }
 
+/// What a new process has to know of the one before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Estate {
+    /// The service manager chose where it listens.
+    pub are_fixed: bool,
+    /// Where its operator looks, which is free when it has gone.
+    pub admin: Option<SocketAddr>,
+}
+
 /// Starts a new process and returns when it serves.
 ///
 /// # Errors
 /// It does not. It was ended, and nothing has changed.
-pub fn start_successor(relay: &Relay, are_fixed: bool, attempt: &Attempt) -> io::Result<()> {
+pub fn start_successor(relay: &Relay, estate: Estate, attempt: &Attempt) -> io::Result<()> {
     let (mut control, theirs) = UnixStream::pair()?;
     control.set_read_timeout(Some(STEP_TIMEOUT))?;
     control.set_write_timeout(Some(STEP_TIMEOUT))?;
-    let child = spawn(theirs, are_fixed)?;
+    let child = spawn(theirs, estate)?;
     tracing::info!("upgrade: process {} is to take over", child.id());
     attempt.begin(child, &control)?;
     let served = hand_over(relay, &mut control);
@@ -186,15 +195,20 @@ fn hand_over(relay: &Relay, control: &mut UnixStream) -> io::Result<()> {
 
 /// Runs the program as this process was run. A path that was named is used again, so that what it leads to now is what
 /// runs; a program that was found in `PATH` is run from where it was found.
-fn spawn(stdin: UnixStream, are_fixed: bool) -> io::Result<Child> {
+fn spawn(stdin: UnixStream, estate: Estate) -> io::Result<Child> {
     let (name, args) = cli::own_command();
     let program = match name.components().count() > 1 {
         true => name.clone(),
         false => fs::read_link("/proc/self/exe")?,
     };
-    let how = if are_fixed { cli::FIXED_SOCKETS } else { cli::OWN_SOCKETS };
+    let how = if estate.are_fixed { cli::FIXED_SOCKETS } else { cli::OWN_SOCKETS };
+    let admin = estate.admin.map_or("off".to_owned(), |address| address.to_string());
     let mut command = Command::new(&program);
-    command.args(args).stdin(Stdio::from(OwnedFd::from(stdin))).env(cli::SUCCESSOR, how);
+    command
+        .args(args)
+        .stdin(Stdio::from(OwnedFd::from(stdin)))
+        .env(cli::SUCCESSOR, how)
+        .env(cli::ADMIN_BEFORE, admin);
     // These were for this process alone.
     for name in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
         command.env_remove(name);

@@ -36,7 +36,9 @@ impl Watch {
         let watch = Watch::default();
         let Some(address) = setting.address() else { return Ok(watch) };
         match watch.open(address, &view) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && cli::is_successor() => {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && cli::may_hold_admin(address) =>
+            {
                 let waiting = watch.clone();
                 thread::spawn(move || waiting.wait(address, &view));
             }
