@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::scenario::{DEFAULT, PARAMETERS, PRESETS, Scenario};
-use crate::verdict::Threshold;
+use crate::threshold::Threshold;
 
 const ABOUT: &str = "Drives a relay that speaks DAM, counts every copy and times it";
 const AFTER_HELP: &str = "\
 Without --url a relay is started, and stopped at the end. Without a scenario it is fanout.
 
 Exit codes: 0 all is well, 1 it could not be done, 2 a copy was lost, duplicated, reordered, echoed or \
-corrupted or a peer was closed, 3 a threshold was crossed, 4 INVALID: the generator was the limit.
+corrupted, a peer was closed or the server ended, 3 a threshold was crossed, 4 INVALID: the generator was \
+the limit.
 
 Thresholds compare p50 p90 p99 p99.9 max raw-p50 raw-p99 raw-max opening-p99 (us, ms, s), lost duplicated \
 reordered echoed corrupted closed failed, delivered and per-cpu (a second, a CPU second; k, M), cores, \
-memory and per-connection (KiB, MiB, GiB), attack-p50 and attack-p99 (times that before the attack).";
+memory and per-connection (B, KiB, MiB, GiB), attack-p50 and attack-p99 (times that before the attack).";
 
 /// The command line.
 #[derive(Parser, Debug)]
@@ -41,9 +42,18 @@ pub struct RunArgs {
     /// The server, instead of a relay that is started: ws://HOST:PORT/gun; several with commas
     #[arg(long, value_name = "URL,URL", value_delimiter = ',')]
     pub url: Vec<String>,
-    /// Processes of the server, to read what they use
-    #[arg(long, value_name = "PID,PID", value_delimiter = ',')]
+    /// Processes of the server on this machine, to read what they use
+    #[arg(long, value_name = "PID,PID", value_delimiter = ',', requires = "url")]
     pub pid: Vec<u32>,
+    /// The --admin address of the relay, to ask what it uses; also of another machine
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        requires = "url",
+        conflicts_with = "pid"
+    )]
+    pub admin: Vec<String>,
     /// The relay to start, instead of the one built beside this program
     #[arg(long, value_name = "PATH")]
     pub relay: Option<PathBuf>,

@@ -71,8 +71,7 @@ fn percentiles(histogram: &Histogram<u64>) -> String {
 /// The histogram of each second, in nanoseconds, as HdrHistogram's log viewers read it.
 fn log(found: &Found) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let ended = UNIX_EPOCH + Duration::from_secs(found.outcome.ended_unix_s);
-    let began = ended - Duration::from_secs(found.seconds.len() as u64);
+    let began = UNIX_EPOCH + Duration::from_secs_f64(found.outcome.measured_unix_s);
     let mut serializer = V2DeflateSerializer::new();
     let mut writer = IntervalLogWriterBuilder::new()
         .add_comment("latency in nanoseconds, from when a message was meant to be sent")

@@ -12,6 +12,7 @@ use loadtest::plan::{Plan, Target};
 use loadtest::run::{self, Found, Stage, Watch};
 use loadtest::scenario::Scenario;
 use loadtest::server::{self, Server};
+use loadtest::source::{self, Source};
 use loadtest::{compare, files, floor, table, versus};
 
 /// Enough files for a hundred thousand connections and more.
@@ -74,12 +75,9 @@ fn run_scenario(args: &RunArgs, overrides: &[(&str, String)]) -> Result<u8, Stri
         .map_err(|error| format!("{}: {error}", directory.display()))?;
     let servers = start(args, &scenario, &directory)?;
     let (targets, protocol) = targets(args, &servers)?;
-    let pids = match servers.is_empty() {
-        true => args.pid.clone(),
-        false => servers.iter().map(Server::pid).collect(),
-    };
+    let sources = sources(args, &servers)?;
     let plan = Arc::new(Plan::new(scenario, targets, protocol));
-    let found = watched(&plan, pids, args)?;
+    let found = watched(&plan, sources, args)?;
     files::write(&found, &directory).map_err(|error| error.to_string())?;
     say(&found, &directory, args.quiet);
     Ok(found.outcome.verdict.exit_code())
@@ -92,6 +90,16 @@ fn start(args: &RunArgs, scenario: &Scenario, logs: &Path) -> Result<Vec<Server>
     }
     let binary = server::relay_binary(args.relay.as_deref())?;
     server::start_relays(&binary, scenario.relays as usize, &args.relay_arg, &[], logs)
+}
+
+/// Where it is read what the servers use. What was named has to be there.
+fn sources(args: &RunArgs, servers: &[Server]) -> Result<Vec<Source>, String> {
+    if !servers.is_empty() {
+        return Ok(servers.iter().map(|server| Source::Process(server.pid())).collect());
+    }
+    let admins = args.admin.iter().map(|address| Source::admin(address));
+    let sources: Vec<_> = args.pid.iter().copied().map(Source::Process).chain(admins).collect();
+    source::read_each(&sources).map(|_| sources)
 }
 
 fn targets(args: &RunArgs, servers: &[Server]) -> Result<(Vec<Target>, Protocol), String> {
@@ -107,7 +115,7 @@ fn targets(args: &RunArgs, servers: &[Server]) -> Result<(Vec<Target>, Protocol)
     }
 }
 
-fn watched(plan: &Arc<Plan>, pids: Vec<u32>, args: &RunArgs) -> Result<Found, String> {
+fn watched(plan: &Arc<Plan>, sources: Vec<Source>, args: &RunArgs) -> Result<Found, String> {
     let bar = if args.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -116,7 +124,7 @@ fn watched(plan: &Arc<Plan>, pids: Vec<u32>, args: &RunArgs) -> Result<Found, St
         false => args.url.join(","),
     };
     let mut tell = |stage| tell(&bar, stage, args.quiet);
-    let watch = Watch { pids, target, thresholds: args.fail_if.clone(), tell: &mut tell };
+    let watch = Watch { sources, target, thresholds: args.fail_if.clone(), tell: &mut tell };
     let found = run::run(plan, watch);
     bar.finish_and_clear();
     found

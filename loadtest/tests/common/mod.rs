@@ -12,13 +12,14 @@ use loadtest::outcome::Outcome;
 use loadtest::plan::{Plan, Target};
 use loadtest::run::{self, Watch};
 use loadtest::scenario::Scenario;
+use loadtest::source::Source;
 
 /// Runs a scenario against servers of this machine.
 pub fn outcome_of(scenario: Scenario, ports: &[u16], protocol: Protocol, pids: &[u32]) -> Outcome {
     let targets = ports.iter().map(|port| Target::local(*port)).collect();
     let plan = Arc::new(Plan::new(scenario, targets, protocol));
     let watch = Watch {
-        pids: pids.to_vec(),
+        sources: pids.iter().copied().map(Source::Process).collect(),
         target: String::new(),
         thresholds: Vec::new(),
         tell: &mut |_| {},
