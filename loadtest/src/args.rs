@@ -151,10 +151,13 @@ fn command() -> Command {
 }
 
 /// What was asked for, with the parameters that were given.
-pub fn parse() -> (Cli, Vec<(&'static str, String)>) {
-    let matches = command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    (cli, overrides(&matches))
+///
+/// # Errors
+/// It is not to be understood, or it is a question for the help.
+pub fn parse() -> Result<(Cli, Vec<(&'static str, String)>), clap::Error> {
+    let matches = command().try_get_matches()?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((cli, overrides(&matches)))
 }
 
 fn overrides(matches: &ArgMatches) -> Vec<(&'static str, String)> {

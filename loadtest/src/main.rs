@@ -20,7 +20,10 @@ const OPEN_FILES: u64 = 1 << 20;
 
 fn main() -> ExitCode {
     raise_open_files();
-    let (cli, overrides) = args::parse();
+    let (cli, overrides) = match args::parse() {
+        Ok(asked) => asked,
+        Err(error) => return explain(&error),
+    };
     let result = server::stop_on_signals().map_err(|error| error.to_string());
     match result.and_then(|()| act(cli, &overrides)) {
         Ok(code) => ExitCode::from(code),
@@ -29,6 +32,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The help, or what was wrong with the arguments. clap would end with 2, which says that copies were lost.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nobody listens when the output is closed.
+    let _closed = error.print();
+    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// As many files as the system permits; a privileged process may raise even the hard limit.

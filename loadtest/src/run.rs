@@ -55,6 +55,8 @@ pub struct Found {
     pub outcome: Outcome,
     /// Latencies, in nanoseconds.
     pub latency: Histogram<u64>,
+    /// Those from when a message was sent.
+    pub raw: Histogram<u64>,
     /// Those of each second.
     pub seconds: Vec<Histogram<u64>>,
 }
@@ -344,7 +346,7 @@ impl Run<'_> {
         outcome.verdict = verdict::judge(&outcome, &self.watch.thresholds);
         self.swarm.join();
         let seconds = self.parts.into_iter().skip(1).map(|part| part.latency).collect();
-        Found { outcome, latency, seconds }
+        Found { outcome, latency, raw, seconds }
     }
 
     /// The seconds before an attack, and those of it.

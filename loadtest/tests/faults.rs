@@ -7,9 +7,11 @@ use std::net::TcpListener;
 use std::thread;
 
 use common::hall::{self, Fault};
-use common::outcome_of;
+use common::{found_of, outcome_of};
+use hdrhistogram::Histogram;
 use loadtest::message::{Exchange, Protocol};
 use loadtest::outcome::Outcome;
+use loadtest::run::Stage;
 use loadtest::scenario::Scenario;
 
 /// Enough copies for a fault in a thousand to happen several times.
@@ -129,6 +131,40 @@ fn the_closed_loop_is_counted_too() {
     let outcome = outcome_of(scenario, &[hall::start(Fault::None)], Protocol::Dam, &[]);
     assert!(outcome.counts.is_clean(), "{:?}", outcome.counts);
     assert_eq!(outcome.counts.received, outcome.counts.expected);
+}
+
+#[test]
+fn what_waits_for_a_relay_that_stopped_reading_is_late_from_when_it_was_meant_to_be_sent() {
+    // Little is on its way at a time, so that most of what is due meanwhile waits unsent.
+    let scenario = Scenario {
+        senders: 1,
+        receivers: 1,
+        rate: 500.0,
+        size: 16 << 10,
+        buffer: 16 << 10,
+        duration: 3.0,
+        warmup: 0.0,
+        settle: 20.0,
+        ..Scenario::default()
+    };
+    let (port, gate) = hall::start_gated(20);
+    let mut go_on = |stage| {
+        if matches!(stage, Stage::Second(_, 2, _)) {
+            gate.open();
+        }
+    };
+    let found = found_of(scenario, &[port], Protocol::Dam, &[], &mut go_on);
+    let counts = found.outcome.counts;
+    assert!(counts.is_clean() && found.outcome.generator.untaken == 0, "{:?}", found.outcome);
+    assert_eq!((counts.sent, counts.received), (1500, 1500));
+    // Of two seconds without a reader, what was due in the first one is a second late and more. Of what was
+    // sent in that time, only what was on its way is.
+    let slow = |times: &Histogram<u64>| times.count_between(1_000_000_000, u64::MAX);
+    let (meant, sent) = (slow(&found.latency), slow(&found.raw));
+    assert!(
+        meant >= 400 && meant >= sent + 200,
+        "{meant} from when it was meant, {sent} from when it was sent"
+    );
 }
 
 #[test]

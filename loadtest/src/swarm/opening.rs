@@ -120,7 +120,8 @@ impl Worker {
         let conn = &mut self.conns[place];
         conn.dialled_ns = self.plan.clock.now_ns();
         let target = self.plan.target(conn.index);
-        conn.dial(target, serial, self.poll.registry(), Token(place))
+        let buffer = self.plan.scenario.buffer;
+        conn.dial(target, serial, buffer, self.poll.registry(), Token(place))
     }
 }
 
