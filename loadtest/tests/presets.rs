@@ -3,8 +3,9 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use loadtest::outcome::Outcome;
 use loadtest::scenario::PRESETS;
@@ -27,7 +28,8 @@ fn shrunk(name: &str) -> &'static [&'static str] {
 }
 
 fn run(name: &str, out: &Path) -> Output {
-    let relay = loadtest::server::relay_binary(None).unwrap();
+    static RELAY: LazyLock<PathBuf> =
+        LazyLock::new(|| loadtest::server::relay_binary(None).unwrap());
     let calm = if has_calm(name) {
         ["--calm", "1", "--duration", "2"]
     } else {
@@ -38,7 +40,7 @@ fn run(name: &str, out: &Path) -> Output {
         .args(shrunk(name))
         .args(calm)
         .args(["--settle", "5", "--lag-max", "1000000", "--relay"])
-        .arg(relay)
+        .arg(&*RELAY)
         // Several run at a time.
         .args(["--relay-arg=--admin=off", "--out"])
         .arg(out)
