@@ -20,6 +20,14 @@ Thresholds compare p50 p90 p99 p99.9 max raw-p50 raw-p99 raw-max opening-p99 (us
 reordered echoed corrupted closed failed, delivered and per-cpu (a second, a CPU second; k, M), cores, \
 memory and per-connection (B, KiB, MiB, GiB), attack-p50 and attack-p99 (times that before the attack).";
 
+const VERSUS_HELP: &str = "\
+What is missing is left out, and said. Gun comes from npm, the broadcaster is built when cargo starts this; nats-server \
+and rod are taken from PATH: apt-get install nats-server, cargo install rod --version 0.2.4.
+
+Columns that have to be named: gunmetal (as many threads as it likes), gunmetal-2-cores (two reactors, two writers, two \
+cores, of which the generator needs one as well where there are no more), floor-per-wake-up-grown (the bytes a relay of \
+Gun has to add are written as well).";
+
 /// The command line.
 #[derive(Parser, Debug)]
 #[command(name = "loadtest", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
@@ -80,8 +88,9 @@ pub enum Action {
     /// What the kernel allows here: bytes in, bytes out, nothing else
     Floor(SideArgs),
     /// gunmetal beside Gun, NATS, rod and a broadcaster, in interleaved rounds
+    #[command(after_help = VERSUS_HELP)]
     Versus(SideArgs),
-    /// Two results side by side
+    /// Two results of runs, or of versus, side by side
     Compare {
         /// A result.json
         before: PathBuf,
@@ -106,6 +115,9 @@ pub enum Action {
         /// What others say than who spoke first is a repetition
         #[arg(long)]
         repeats: bool,
+        /// Bytes that are written behind each message
+        #[arg(long, default_value_t = 0)]
+        grown_by: usize,
     },
     /// The server of `floor` that lets connections in
     #[command(hide = true)]
@@ -150,17 +162,20 @@ fn command() -> Command {
     Cli::command().args(flags)
 }
 
+/// Parameters that were given, and their values.
+pub type Overrides = Vec<(&'static str, String)>;
+
 /// What was asked for, with the parameters that were given.
 ///
 /// # Errors
 /// It is not to be understood, or it is a question for the help.
-pub fn parse() -> Result<(Cli, Vec<(&'static str, String)>), clap::Error> {
+pub fn parse() -> Result<(Cli, Overrides), clap::Error> {
     let matches = command().try_get_matches()?;
     let cli = Cli::from_arg_matches(&matches)?;
     Ok((cli, overrides(&matches)))
 }
 
-fn overrides(matches: &ArgMatches) -> Vec<(&'static str, String)> {
+fn overrides(matches: &ArgMatches) -> Overrides {
     let given = |name: &'static str| Some((name, matches.get_one::<String>(name)?.clone()));
     PARAMETERS.iter().filter_map(|(name, ..)| given(name)).collect()
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::args::{self, Action, Cli, RunArgs};
-use loadtest::floor::Others;
+use loadtest::files::Kind;
+use loadtest::floor::{Orders, Others};
 use loadtest::message::Protocol;
 use loadtest::plan::{Plan, Target};
 use loadtest::run::{self, Found, Stage, Watch};
@@ -55,22 +56,43 @@ fn act(cli: Cli, overrides: &[(&str, String)]) -> Result<u8, String> {
         Some(Action::Floor(args)) => floor::measure(&args).map(|()| 0),
         Some(Action::Versus(args)) => versus::measure(&args).map(|()| 0),
         Some(Action::Compare { before, after }) => {
-            print!("{}", compare::compare(&files::read(&before)?, &files::read(&after)?));
+            print!("{}", side_by_side(&before, &after)?);
             Ok(0)
         }
         Some(Action::Scenarios) => {
             print!("{}", args::list_scenarios());
             Ok(0)
         }
-        Some(Action::FloorServer { port, message_bytes, coalesce, answer_bytes, repeats }) => {
+        Some(Action::FloorServer {
+            port,
+            message_bytes,
+            coalesce,
+            answer_bytes,
+            repeats,
+            grown_by,
+        }) => {
             let others = match answer_bytes {
                 Some(answer_bytes) => Others::Answer(answer_bytes),
                 None if repeats => Others::Drop,
                 None => Others::PassOn,
             };
-            served(floor::serve(port, message_bytes, coalesce, others))
+            served(floor::serve(port, Orders { message_bytes, coalesce, others, grown_by }))
         }
         Some(Action::AcceptServer { port }) => served(floor::accept::serve(port)),
+    }
+}
+
+/// Two results of the same kind.
+fn side_by_side(before: &Path, after: &Path) -> Result<String, String> {
+    match (files::kind(before)?, files::kind(after)?) {
+        (Kind::Run, Kind::Run) => Ok(compare::compare(&files::read(before)?, &files::read(after)?)),
+        (Kind::Versus, Kind::Versus) => {
+            Ok(versus::compare(&files::read_json(before)?, &files::read_json(after)?))
+        }
+        _ => Err(
+            "one is the result of a run, the other of versus or floor: they have nothing in common"
+                .to_owned(),
+        ),
     }
 }
 

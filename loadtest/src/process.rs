@@ -116,6 +116,15 @@ impl Machine {
     fn ask_kernel(&mut self) {}
 }
 
+/// The revision of the source tree around the current directory; `-dirty` behind it says that files were
+/// changed since.
+pub fn commit() -> Option<String> {
+    let describe = ["describe", "--always", "--dirty", "--exclude", "*"];
+    let git = std::process::Command::new("git").args(describe).output().ok()?;
+    let text = String::from_utf8(git.stdout).ok()?;
+    git.status.success().then(|| text.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

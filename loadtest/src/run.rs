@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::clock::{SECOND_NS, seconds_ns};
+use crate::clock::{self, SECOND_NS, seconds_ns};
 use crate::hostile;
 use crate::meter::Meter;
 use crate::outcome::{
@@ -19,7 +19,7 @@ use crate::outcome::{
     Verdict, ms,
 };
 use crate::plan::Plan;
-use crate::process::Machine;
+use crate::process::{self, Machine};
 use crate::source::Source;
 use crate::swarm::tally::{Part, Totals, histogram};
 use crate::swarm::{Command, Report, Swarm, Times};
@@ -317,9 +317,9 @@ impl Run<'_> {
         let mut outcome = Outcome {
             scenario: self.plan.scenario.clone(),
             target: self.watch.target,
-            commit: commit(),
+            commit: process::commit(),
             measured_unix_s: self.measured_unix_s,
-            ended_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            ended_unix_s: clock::unix_s(),
             machine: Machine::this(),
             counts,
             rates: rates(&self.parts, server.as_ref()),
@@ -421,12 +421,4 @@ fn rates(parts: &[Part], server: Option<&ServerUse>) -> Rates {
         opened_per_cpu_s: cpu_s.map(|cpu_s| opened / cpu_s),
         bytes_per_cpu_s: cpu_s.map(|cpu_s| bytes_in / cpu_s),
     }
-}
-
-/// The revision of the source tree around the current directory.
-fn commit() -> Option<String> {
-    let git =
-        std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok()?;
-    let text = String::from_utf8(git.stdout).ok()?;
-    git.status.success().then(|| text.trim().to_owned())
 }

@@ -86,8 +86,8 @@ pub fn table(lines: &[Line], args: &SideArgs) -> String {
         find(lines, head, system).map(|line| entry(line, &mut marks))
     });
     let mut text = figures;
-    if let Some(base) = systems.iter().copied().find(|system| is_gunmetal(*system)) {
-        let others: Vec<_> = systems.iter().copied().filter(|other| !is_gunmetal(*other)).collect();
+    if let Some(base) = systems.iter().copied().find(|system| system.is_gunmetal()) {
+        let others: Vec<_> = systems.iter().copied().filter(|other| !other.is_gunmetal()).collect();
         let title = format!("{} is better by", base.name());
         let ratios = grid(&title, &others, &heads(lines), |head, system| {
             let ratio = better_by(find(lines, head, base)?, find(lines, head, system)?)?;
@@ -105,10 +105,6 @@ pub fn table(lines: &[Line], args: &SideArgs) -> String {
         text.push_str(&format!("{mark}: {meaning}\n"));
     }
     text
-}
-
-fn is_gunmetal(system: System) -> bool {
-    matches!(system, System::Gunmetal | System::GunmetalDefault)
 }
 
 /// How many times better: more of a throughput, less of a time or of memory.
