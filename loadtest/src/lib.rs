@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release -p loadtest                       # a relay of its own, the default scenario
 //! cargo run --release -p loadtest -- chat --rate 500    # another scenario, another rate
-//! cargo run --release -p loadtest -- --url ws://host:8765/gun --fail-if 'p99>5ms'
+//! cargo run --release -p loadtest -- --url ws://host:8765/gun --admin host:9765 --fail-if 'p99>5ms'
 //! cargo run --release -p loadtest -- floor              # what the kernel allows on this machine
 //! cargo run --release -p loadtest -- versus             # beside Gun, rod, NATS and a broadcaster
 //! cargo run --release -p loadtest -- compare a.json b.json

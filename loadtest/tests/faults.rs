@@ -13,6 +13,7 @@ use loadtest::message::{Exchange, Protocol};
 use loadtest::outcome::Outcome;
 use loadtest::run::Stage;
 use loadtest::scenario::Scenario;
+use loadtest::server;
 
 /// Enough copies for a fault in a thousand to happen several times.
 fn scenario() -> Scenario {
@@ -165,6 +166,31 @@ fn what_waits_for_a_relay_that_stopped_reading_is_late_from_when_it_was_meant_to
         meant >= 400 && meant >= sent + 200,
         "{meant} from when it was meant, {sent} from when it was sent"
     );
+}
+
+#[test]
+fn a_relay_that_ends_in_the_middle_is_a_fault_and_gives_no_time_back() {
+    let logs = std::env::temp_dir().join(format!("loadtest-ends-{}", std::process::id()));
+    std::fs::create_dir_all(&logs).unwrap();
+    let binary = server::relay_binary(None).unwrap();
+    let admin = ["--admin=off".to_owned()];
+    let mut relays = server::start_relays(&binary, 1, &admin, &[], &logs).unwrap();
+    let (port, pid) = (relays[0].port, relays[0].pid());
+    let mut end = |stage| {
+        if matches!(stage, Stage::Second(_, 1, _)) {
+            relays.clear();
+        }
+    };
+    let scenario = Scenario { rate: 100.0, duration: 3.0, ..scenario() };
+    let outcome = found_of(scenario, &[port], Protocol::Dam, &[pid], &mut end).outcome;
+    std::fs::remove_dir_all(&logs).unwrap();
+    let server = outcome.server.unwrap();
+    assert!(server.unread > 0 && server.measured.cpu_s() >= 0.0, "{server:?}");
+    assert!(outcome.seconds.iter().all(|second| second.cpu_s.unwrap() >= 0.0));
+    assert_eq!(outcome.connections.closed, 6);
+    let faults = &outcome.verdict.faults;
+    assert!(faults.iter().any(|fault| fault.contains("the server ended")), "{faults:?}");
+    assert_eq!(outcome.verdict.exit_code(), 2);
 }
 
 #[test]
