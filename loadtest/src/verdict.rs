@@ -94,7 +94,8 @@ fn server_part(outcome: &Outcome) -> String {
     let Some(server) = &outcome.server else { return String::new() };
     let used = server.cores;
     match server.cores_allowed {
-        Some(allowed) => format!(", while the server used {used:.2} of {allowed} cores"),
+        Some(1) => format!(", while the server used {used:.2} of its core"),
+        Some(allowed) => format!(", while the server used {used:.2} of its {allowed} cores"),
         None => format!(", while the server used {used:.2} cores; how many it has is not known"),
     }
 }
@@ -145,8 +146,8 @@ mod tests {
             ("unsent", with(|o| o.generator.unsent = 3), "3 messages were never sent"),
             ("busy, open", open(&[(0.85, 0.06)]), "computed 85 % of the time, and waited 6 %"),
             ("waited", open(&[(0.1, 0.26)]), "waited 26 % for a core"),
-            ("busy, server idle", closed(&full, 0.5, Some(1)), "the server used 0.50 of 1 cores"),
-            ("busy, one core of two", closed(&full, 1.0, Some(2)), "used 1.00 of 2 cores"),
+            ("busy, server idle", closed(&full, 0.5, Some(1)), "the server used 0.50 of its core"),
+            ("busy, one core of two", closed(&full, 1.0, Some(2)), "used 1.00 of its 2 cores"),
             ("busy, cores unknown", closed(&full, 1.0, None), "is not known"),
             (
                 "busy, no server",
