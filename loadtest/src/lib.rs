@@ -38,6 +38,7 @@
 //! | [`wire`], [`scan`], [`memo`], [`track`] | from bytes to counted copies |
 //! | [`run`], [`server`] | the order of a run; what it starts |
 //! | [`meter`], [`source`], [`process`] | what the server uses, and where that is read |
+//! | [`loads`] | how busy the generator was |
 //! | [`hostile`] | attacks that begin in the middle of a run |
 //! | [`outcome`], [`verdict`], [`threshold`] | what was found, and how it is to be taken |
 //! | [`table`], [`report`], [`plot`], [`files`], [`compare`] | how that is told |
@@ -53,6 +54,7 @@ pub mod compare;
 pub mod files;
 pub mod floor;
 pub mod hostile;
+pub mod loads;
 pub mod memo;
 pub mod message;
 pub mod meter;

@@ -13,10 +13,11 @@ use hdrhistogram::Histogram;
 
 use crate::clock::{self, SECOND_NS, seconds_ns};
 use crate::hostile;
+use crate::loads::Loads;
 use crate::meter::Meter;
 use crate::outcome::{
-    Attacked, Connections, Generator, Load, Outcome, Rates, Second, ServerUse, Times as Spread,
-    Verdict, ms,
+    Attacked, Connections, Generator, Outcome, Rates, Second, ServerUse, Times as Spread, Verdict,
+    ms,
 };
 use crate::plan::Plan;
 use crate::process::{self, Machine};
@@ -80,7 +81,7 @@ pub struct Watch<'a> {
 pub fn run<'a>(plan: &'a Arc<Plan>, watch: Watch<'a>) -> Result<Found, String> {
     let swarm = Swarm::start(plan).map_err(|error| error.to_string())?;
     let meter = Meter::new(watch.sources.clone());
-    let loads = vec![Some((0, Some(0))); plan.threads];
+    let loads = Loads::of(plan.threads);
     let mut run = Run { plan, swarm, watch, parts: Vec::new(), loads, meter, measured_unix_s: 0.0 };
     let opened = run.open()?;
     let times = run.go();
@@ -99,9 +100,7 @@ struct Run<'a> {
     watch: Watch<'a>,
     /// The warm-up, then each second.
     parts: Vec<Part>,
-    /// Nanoseconds that each thread computed, and waited for a core, in the measured time; `None` where it
-    /// cannot be told.
-    loads: Vec<Option<(u64, Option<u64>)>>,
+    loads: Loads,
     meter: Meter,
     /// When the measured time begins.
     measured_unix_s: f64,
@@ -235,10 +234,7 @@ impl Run<'_> {
 
     fn add_part(&mut self, number: usize, thread: usize, part: &Part) {
         if number > 0 {
-            let so_far = self.loads[thread].zip(part.cpu_ns);
-            self.loads[thread] = so_far.map(|((cpu_ns, wait_ns), more_ns)| {
-                (cpu_ns + more_ns, wait_ns.zip(part.wait_ns).map(|(wait, more)| wait + more))
-            });
+            self.loads.add(thread, part);
         }
         match self.parts.get_mut(number) {
             Some(sum) => sum.add(part),
@@ -371,23 +367,14 @@ impl Run<'_> {
     }
 
     fn generator(&self, totals: &Totals) -> Generator {
-        let measured_ns = ((self.parts.len().max(2) - 1) as u64 * SECOND_NS) as f64;
-        let load = |(cpu_ns, wait_ns): (u64, Option<u64>)| Load {
-            busy: cpu_ns as f64 / measured_ns,
-            waited: wait_ns.unwrap_or(0) as f64 / measured_ns,
-        };
-        let loads: Option<Vec<_>> = self.loads.iter().map(|one| one.map(load)).collect();
-        let has_waits = self.loads.iter().flatten().all(|(_, wait_ns)| wait_ns.is_some());
-        let average = |of: fn(&Load) -> f64| {
-            loads.as_ref().map(|all| all.iter().map(of).sum::<f64>() / all.len().max(1) as f64)
-        };
+        let seconds = self.parts.len().max(2) - 1;
         Generator {
             threads: self.plan.threads,
             file_tables: if self.plan.has_own_files { self.plan.threads } else { 1 },
             files_max: self.plan.files_max,
-            busy: average(|load| load.busy),
-            waited: average(|load| load.waited).filter(|_| has_waits),
-            loads: loads.unwrap_or_default(),
+            busy: self.loads.busy(seconds),
+            waited: self.loads.waited(seconds),
+            loads: self.loads.each(seconds),
             lag: Spread::of(&totals.lag),
             unsent: totals.unsent,
             untaken: totals.untaken,

@@ -37,8 +37,8 @@ pub struct Part {
     pub lag_max_ns: u64,
 }
 
-impl Part {
-    fn new() -> Self {
+impl Default for Part {
+    fn default() -> Self {
         Part {
             sent: 0,
             delivered: 0,
@@ -50,7 +50,9 @@ impl Part {
             lag_max_ns: 0,
         }
     }
+}
 
+impl Part {
     /// Adds what another thread did in the same second, but for its own time.
     pub fn add(&mut self, other: &Part) {
         self.sent += other.sent;
@@ -151,7 +153,7 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Tally { totals: Totals::new(), part: Part::new(), late: histogram(), times: None }
+        Tally { totals: Totals::new(), part: Part::default(), late: histogram(), times: None }
     }
 }
 
@@ -200,7 +202,7 @@ impl Tally {
     pub fn cut(&mut self) -> Part {
         // Same bounds: adding cannot fail.
         let _same_bounds = self.totals.latency.add(&self.part.latency);
-        std::mem::replace(&mut self.part, Part::new())
+        std::mem::take(&mut self.part)
     }
 
     /// Ends everything.
