@@ -16,7 +16,7 @@ use crate::plan::Target;
 /// One in so many says something.
 const SPEAKERS_ONE_IN: u32 = 20;
 /// How long one stalls before another takes its place: what the server held for it has to be freed as well.
-const STALLS_FOR: Duration = Duration::from_secs(5);
+const STALLS_FOR: Duration = Duration::from_secs(3);
 /// The kernel is to hold little for who reads nothing: the rest is the server's.
 const RECEIVE_BUFFER_BYTES: usize = 4096;
 
