@@ -1,8 +1,9 @@
-//! `dam/dedup.rs`: is an id new? Beside it a dashmap, which has no generations, a map under one lock,
-//! and the standard library's hash.
+//! `dam/dedup.rs`: is an id new? Beside it a dashmap and a map under one lock, which know of each id when it
+//! came and forget the oldest one for each new one; and the standard library's hash. All are given the same
+//! keys, and none hashes them again.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,8 +14,59 @@ use criterion::{
 use dashmap::DashMap;
 use gunmetal::dam::dedup::{Dedup, Entry, GENERATION_MS, Key, Keys};
 
+/// Length of the ids.
+const ID_BYTES: u64 = 8;
+/// What the tables hold that are filled by several threads.
+const SHARED_ENTRIES: usize = 2_000_000;
+
 fn keys() -> Keys {
     Keys::new([7; 192])
+}
+
+/// So many ids.
+fn throughput(ids: u64) -> Throughput {
+    Throughput::ElementsAndBytes { elements: ids, bytes: ids * ID_BYTES }
+}
+
+/// Passes a key through: it is a hash already.
+#[derive(Default)]
+struct PassThrough(u64);
+
+impl Hasher for PassThrough {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only keys are hashed, and they write one u64");
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Pass = BuildHasherDefault<PassThrough>;
+
+/// The order in which ids came, of as many as are remembered.
+struct Order {
+    keys: Vec<Key>,
+    at: usize,
+    room: usize,
+}
+
+impl Order {
+    fn of(room: usize) -> Self {
+        Order { keys: Vec::with_capacity(room), at: 0, room }
+    }
+
+    /// The newest comes. Returns the one that is too old now.
+    fn push(&mut self, key: Key) -> Option<Key> {
+        if self.keys.len() < self.room {
+            self.keys.push(key);
+            return None;
+        }
+        self.at = (self.at + 1) % self.room;
+        Some(std::mem::replace(&mut self.keys[self.at], key))
+    }
 }
 
 /// A table with this many entries in its current generation, about as many as it holds.
@@ -60,7 +112,7 @@ fn hashing(criterion: &mut Criterion) {
 fn sizes(criterion: &mut Criterion) {
     let keys = keys();
     let mut group = criterion.benchmark_group("dedup");
-    group.throughput(Throughput::Elements(1));
+    group.throughput(throughput(1));
     for entries in [10_000, 1_000_000, 10_000_000] {
         let dedup = filled(&keys, entries);
         let known = |id: u64| keys.of(&(id % entries).to_le_bytes());
@@ -78,17 +130,23 @@ fn sizes(criterion: &mut Criterion) {
                 assert!(dedup.first(keys.of(&id.to_le_bytes()), Entry::SEEN));
             });
         });
-        let map: DashMap<Key, Entry> = DashMap::new();
-        (0..entries).for_each(|id| {
-            map.insert(keys.of(&id.to_le_bytes()), Entry::SEEN);
-        });
+        let map: DashMap<Key, Entry, Pass> = DashMap::default();
+        let mut order = Order::of(entries as usize);
+        for id in 0..entries {
+            let key = keys.of(&id.to_le_bytes());
+            map.insert(key, Entry::SEEN);
+            order.push(key);
+        }
         let mut id = entries;
         group.bench_function(BenchmarkId::new("new in a dashmap", entries), |bencher| {
             bencher.iter(|| {
                 id += 1;
-                map.entry(keys.of(&id.to_le_bytes())).or_insert(Entry::SEEN);
+                let key = keys.of(&id.to_le_bytes());
+                assert!(map.insert(key, Entry::SEEN).is_none());
+                order.push(key).map(|oldest| map.remove(&oldest))
             });
         });
+        assert_eq!(map.len() as u64, entries);
     }
     group.finish();
 }
@@ -106,7 +164,7 @@ fn ageing(criterion: &mut Criterion) {
             dedup.expire(GENERATION_MS);
             dedup
         };
-        group.throughput(Throughput::Elements(entries));
+        group.throughput(throughput(entries));
         group.bench_function(BenchmarkId::new("refresh", entries), |bencher| {
             let refresh_all = |dedup: Dedup| {
                 for id in 0..entries {
@@ -116,7 +174,6 @@ fn ageing(criterion: &mut Criterion) {
             };
             bencher.iter_batched(old, refresh_all, BatchSize::PerIteration);
         });
-        group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::new("rotation", entries), |bencher| {
             let rotate = |dedup: Dedup| {
                 dedup.expire(2 * GENERATION_MS);
@@ -131,15 +188,16 @@ fn ageing(criterion: &mut Criterion) {
 fn threads(criterion: &mut Criterion) {
     let keys = keys();
     let mut group = criterion.benchmark_group("dedup");
-    group.throughput(Throughput::Elements(1));
+    group.throughput(throughput(1));
     for threads in [1, 2, 4, 8] {
-        let dedup = Dedup::new(2_000_000);
+        let dedup = Dedup::new(SHARED_ENTRIES);
         let mut from = 0u64;
         group.bench_function(BenchmarkId::new("new, on threads", threads), |bencher| {
             bencher.iter_custom(|count| {
                 from += count;
                 on_threads(threads, count, |id| {
-                    dedup.first(keys.of(&(from + id).to_le_bytes()), Entry::SEEN);
+                    let new = from - count + id;
+                    assert!(dedup.first(keys.of(&new.to_le_bytes()), Entry::SEEN));
                 })
             });
         });
@@ -152,14 +210,18 @@ fn threads(criterion: &mut Criterion) {
                 })
             });
         });
-        let map: Mutex<HashMap<[u8; 8], u64>> = Mutex::default();
+        let map = Mutex::new((HashMap::<Key, Entry, Pass>::default(), Order::of(SHARED_ENTRIES)));
+        let mut from = 0u64;
         group.bench_function(BenchmarkId::new("one lock, on threads", threads), |bencher| {
-            let mut from = 0u64;
             bencher.iter_custom(|count| {
                 from += count;
                 on_threads(threads, count, |id| {
-                    let mut map = map.lock().expect("no thread panics");
-                    map.insert(((from + id) % 2_000_000).to_le_bytes(), id);
+                    let key = keys.of(&(from - count + id).to_le_bytes());
+                    let (map, order) = &mut *map.lock().expect("no thread panics");
+                    assert!(map.insert(key, Entry::SEEN).is_none());
+                    if let Some(oldest) = order.push(key) {
+                        map.remove(&oldest);
+                    }
                 })
             });
         });

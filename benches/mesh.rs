@@ -36,7 +36,7 @@ fn bench(criterion: &mut Criterion) {
         });
     }
     let mut id = 0;
-    group.throughput(Throughput::Elements(1));
+    group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes: bytes(&put) });
     group.bench_function("making the texts", |bencher| {
         bencher.iter(|| {
             id += 1;

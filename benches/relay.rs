@@ -123,7 +123,8 @@ fn floor(receivers: usize) -> (Client, Vec<Client>) {
 
 fn questions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("relay");
-    group.throughput(Throughput::Elements(WINDOW));
+    let bytes = WINDOW * (common::get(0).len() + common::answer(0).len()) as u64;
+    group.throughput(Throughput::ElementsAndBytes { elements: WINDOW, bytes });
     let relay = relay();
     let (mut asker, mut answerer) = (Client::join(&relay), Client::join(&relay));
     let mut from = 0;

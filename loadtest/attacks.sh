@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly SCENARIOS="slowloris connflood messageflood stall"
+readonly SCENARIOS="slowloris connflood messageflood stall stallswarm"
 rounds=${1:-5}
 [ $# -eq 0 ] || shift
 is_plain=${PLAIN:-}

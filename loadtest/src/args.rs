@@ -6,18 +6,27 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::scenario::{DEFAULT, PARAMETERS, PRESETS, Scenario};
-use crate::verdict::Threshold;
+use crate::threshold::Threshold;
 
 const ABOUT: &str = "Drives a relay that speaks DAM, counts every copy and times it";
 const AFTER_HELP: &str = "\
 Without --url a relay is started, and stopped at the end. Without a scenario it is fanout.
 
 Exit codes: 0 all is well, 1 it could not be done, 2 a copy was lost, duplicated, reordered, echoed or \
-corrupted or a peer was closed, 3 a threshold was crossed, 4 INVALID: the generator was the limit.
+corrupted, a peer was closed or the server ended, 3 a threshold was crossed, 4 INVALID: the generator was \
+the limit.
 
 Thresholds compare p50 p90 p99 p99.9 max raw-p50 raw-p99 raw-max opening-p99 (us, ms, s), lost duplicated \
 reordered echoed corrupted closed failed, delivered and per-cpu (a second, a CPU second; k, M), cores, \
-memory and per-connection (KiB, MiB, GiB), attack-p50 and attack-p99 (times that before the attack).";
+memory and per-connection (B, KiB, MiB, GiB), attack-p50 and attack-p99 (times that before the attack).";
+
+const VERSUS_HELP: &str = "\
+What is missing is left out, and said. Gun comes from npm, the broadcaster is built when cargo starts this; nats-server \
+and rod are taken from PATH: apt-get install nats-server, cargo install rod --version 0.2.4.
+
+Columns that have to be named: gunmetal (as many threads as it likes), gunmetal-2-cores (two reactors, two writers, two \
+cores, of which the generator needs one as well where there are no more), floor-per-wake-up-grown (the bytes a relay of \
+Gun has to add are written as well).";
 
 /// The command line.
 #[derive(Parser, Debug)]
@@ -41,9 +50,18 @@ pub struct RunArgs {
     /// The server, instead of a relay that is started: ws://HOST:PORT/gun; several with commas
     #[arg(long, value_name = "URL,URL", value_delimiter = ',')]
     pub url: Vec<String>,
-    /// Processes of the server, to read what they use
-    #[arg(long, value_name = "PID,PID", value_delimiter = ',')]
+    /// Processes of the server on this machine, to read what they use
+    #[arg(long, value_name = "PID,PID", value_delimiter = ',', requires = "url")]
     pub pid: Vec<u32>,
+    /// The --admin address of the relay, to ask what it uses; also of another machine
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        value_delimiter = ',',
+        requires = "url",
+        conflicts_with = "pid"
+    )]
+    pub admin: Vec<String>,
     /// The relay to start, instead of the one built beside this program
     #[arg(long, value_name = "PATH")]
     pub relay: Option<PathBuf>,
@@ -70,8 +88,9 @@ pub enum Action {
     /// What the kernel allows here: bytes in, bytes out, nothing else
     Floor(SideArgs),
     /// gunmetal beside Gun, NATS, rod and a broadcaster, in interleaved rounds
+    #[command(after_help = VERSUS_HELP)]
     Versus(SideArgs),
-    /// Two results side by side
+    /// Two results of runs, or of versus, side by side
     Compare {
         /// A result.json
         before: PathBuf,
@@ -96,6 +115,9 @@ pub enum Action {
         /// What others say than who spoke first is a repetition
         #[arg(long)]
         repeats: bool,
+        /// Bytes that are written behind each message
+        #[arg(long, default_value_t = 0)]
+        grown_by: usize,
     },
     /// The server of `floor` that lets connections in
     #[command(hide = true)]
@@ -140,14 +162,20 @@ fn command() -> Command {
     Cli::command().args(flags)
 }
 
+/// Parameters that were given, and their values.
+pub type Overrides = Vec<(&'static str, String)>;
+
 /// What was asked for, with the parameters that were given.
-pub fn parse() -> (Cli, Vec<(&'static str, String)>) {
-    let matches = command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    (cli, overrides(&matches))
+///
+/// # Errors
+/// It is not to be understood, or it is a question for the help.
+pub fn parse() -> Result<(Cli, Overrides), clap::Error> {
+    let matches = command().try_get_matches()?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    Ok((cli, overrides(&matches)))
 }
 
-fn overrides(matches: &ArgMatches) -> Vec<(&'static str, String)> {
+fn overrides(matches: &ArgMatches) -> Overrides {
     let given = |name: &'static str| Some((name, matches.get_one::<String>(name)?.clone()));
     PARAMETERS.iter().filter_map(|(name, ..)| given(name)).collect()
 }

@@ -43,6 +43,11 @@ impl Default for Clock {
     }
 }
 
+/// Seconds since 1970.
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Seconds as nanoseconds.
 pub fn seconds_ns(seconds: f64) -> u64 {
     (seconds * SECOND_NS as f64) as u64

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use serde::de::DeserializeOwned;
 
 use crate::outcome::Outcome;
 use crate::report;
@@ -30,11 +31,41 @@ pub fn write(found: &Found, directory: &Path) -> io::Result<()> {
     fs::write(directory.join("report.html"), page)
 }
 
-/// Reads a `result.json`.
+/// Whose a `result.json` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A run's.
+    Run,
+    /// That of `versus` or `floor`.
+    Versus,
+}
+
+/// Whose a `result.json` is.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn kind(path: &Path) -> Result<Kind, String> {
+    let value: serde_json::Value = read_json(path)?;
+    match (value.get("scenario"), value.get("cells")) {
+        (Some(_), _) => Ok(Kind::Run),
+        (_, Some(_)) => Ok(Kind::Versus),
+        _ => Err(format!("{} is no result.json of loadtest", path.display())),
+    }
+}
+
+/// Reads the `result.json` of a run.
 ///
 /// # Errors
 /// It cannot be read, or is none.
 pub fn read(path: &Path) -> Result<Outcome, String> {
+    read_json(path)
+}
+
+/// Reads a file of JSON.
+///
+/// # Errors
+/// It cannot be read, or is something else.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
@@ -71,8 +102,7 @@ fn percentiles(histogram: &Histogram<u64>) -> String {
 /// The histogram of each second, in nanoseconds, as HdrHistogram's log viewers read it.
 fn log(found: &Found) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let ended = UNIX_EPOCH + Duration::from_secs(found.outcome.ended_unix_s);
-    let began = ended - Duration::from_secs(found.seconds.len() as u64);
+    let began = UNIX_EPOCH + Duration::from_secs_f64(found.outcome.measured_unix_s);
     let mut serializer = V2DeflateSerializer::new();
     let mut writer = IntervalLogWriterBuilder::new()
         .add_comment("latency in nanoseconds, from when a message was meant to be sent")

@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo run --release -p loadtest                       # a relay of its own, the default scenario
 //! cargo run --release -p loadtest -- chat --rate 500    # another scenario, another rate
-//! cargo run --release -p loadtest -- --url ws://host:8765/gun --fail-if 'p99>5ms'
+//! cargo run --release -p loadtest -- --url ws://host:8765/gun --admin host:9765 --fail-if 'p99>5ms'
 //! cargo run --release -p loadtest -- floor              # what the kernel allows on this machine
 //! cargo run --release -p loadtest -- versus             # beside Gun, rod, NATS and a broadcaster
 //! cargo run --release -p loadtest -- compare a.json b.json
@@ -21,8 +21,10 @@
 //!   apart, and the exit code says whether all are zero. What is around the stamped text (the id, the
 //!   node's name) is not compared: relays may spell it differently. Bytes that another connection was
 //!   given as well are [compared](memo) with those, and scanned where they differ.
-//! - **It watches itself.** A run in which the generator was late, or busy all the time, is INVALID.
-//! - **What the server uses** is read from outside: CPU, memory, threads, context switches.
+//! - **It watches itself.** A run in which the generator was late, or one of its threads was busy all the time
+//!   while the server was not, is INVALID.
+//! - **What the server uses** is read from outside (`--pid`), or asked of a relay (`--admin`): CPU, memory,
+//!   threads, context switches.
 //!
 //! # Map
 //!
@@ -34,9 +36,11 @@
 //! | [`pace`] | when it is meant to be sent |
 //! | [`swarm`] | the threads, the connections, sending and receiving |
 //! | [`wire`], [`scan`], [`memo`], [`track`] | from bytes to counted copies |
-//! | [`run`], [`server`], [`process`] | the order of a run; what it starts and reads |
+//! | [`run`], [`server`] | the order of a run; what it starts |
+//! | [`meter`], [`source`], [`process`] | what the server uses, and where that is read |
+//! | [`loads`] | how busy the generator was |
 //! | [`hostile`] | attacks that begin in the middle of a run |
-//! | [`outcome`], [`verdict`] | what was found, and how it is to be taken |
+//! | [`outcome`], [`verdict`], [`threshold`] | what was found, and how it is to be taken |
 //! | [`table`], [`report`], [`plot`], [`files`], [`compare`] | how that is told |
 //! | [`floor`], [`versus`], [`stock`] | what it is compared with |
 //!
@@ -50,8 +54,10 @@ pub mod compare;
 pub mod files;
 pub mod floor;
 pub mod hostile;
+pub mod loads;
 pub mod memo;
 pub mod message;
+pub mod meter;
 pub mod outcome;
 pub mod pace;
 pub mod plan;
@@ -62,10 +68,12 @@ pub mod run;
 pub mod scan;
 pub mod scenario;
 pub mod server;
+pub mod source;
 pub mod stamp;
 pub mod stock;
 pub mod swarm;
 pub mod table;
+pub mod threshold;
 pub mod track;
 pub mod verdict;
 pub mod versus;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use loadtest::args::{self, Action, Cli, RunArgs};
-use loadtest::floor::Others;
+use loadtest::files::Kind;
+use loadtest::floor::{Orders, Others};
 use loadtest::message::Protocol;
 use loadtest::plan::{Plan, Target};
 use loadtest::run::{self, Found, Stage, Watch};
 use loadtest::scenario::Scenario;
 use loadtest::server::{self, Server};
+use loadtest::source::{self, Source};
 use loadtest::{compare, files, floor, table, versus};
 
 /// Enough files for a hundred thousand connections and more.
@@ -19,7 +21,10 @@ const OPEN_FILES: u64 = 1 << 20;
 
 fn main() -> ExitCode {
     raise_open_files();
-    let (cli, overrides) = args::parse();
+    let (cli, overrides) = match args::parse() {
+        Ok(asked) => asked,
+        Err(error) => return explain(&error),
+    };
     let result = server::stop_on_signals().map_err(|error| error.to_string());
     match result.and_then(|()| act(cli, &overrides)) {
         Ok(code) => ExitCode::from(code),
@@ -28,6 +33,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The help, or what was wrong with the arguments. clap would end with 2, which says that copies were lost.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nobody listens when the output is closed.
+    let _closed = error.print();
+    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// As many files as the system permits; a privileged process may raise even the hard limit.
@@ -44,22 +56,43 @@ fn act(cli: Cli, overrides: &[(&str, String)]) -> Result<u8, String> {
         Some(Action::Floor(args)) => floor::measure(&args).map(|()| 0),
         Some(Action::Versus(args)) => versus::measure(&args).map(|()| 0),
         Some(Action::Compare { before, after }) => {
-            print!("{}", compare::compare(&files::read(&before)?, &files::read(&after)?));
+            print!("{}", side_by_side(&before, &after)?);
             Ok(0)
         }
         Some(Action::Scenarios) => {
             print!("{}", args::list_scenarios());
             Ok(0)
         }
-        Some(Action::FloorServer { port, message_bytes, coalesce, answer_bytes, repeats }) => {
+        Some(Action::FloorServer {
+            port,
+            message_bytes,
+            coalesce,
+            answer_bytes,
+            repeats,
+            grown_by,
+        }) => {
             let others = match answer_bytes {
                 Some(answer_bytes) => Others::Answer(answer_bytes),
                 None if repeats => Others::Drop,
                 None => Others::PassOn,
             };
-            served(floor::serve(port, message_bytes, coalesce, others))
+            served(floor::serve(port, Orders { message_bytes, coalesce, others, grown_by }))
         }
         Some(Action::AcceptServer { port }) => served(floor::accept::serve(port)),
+    }
+}
+
+/// Two results of the same kind.
+fn side_by_side(before: &Path, after: &Path) -> Result<String, String> {
+    match (files::kind(before)?, files::kind(after)?) {
+        (Kind::Run, Kind::Run) => Ok(compare::compare(&files::read(before)?, &files::read(after)?)),
+        (Kind::Versus, Kind::Versus) => {
+            Ok(versus::compare(&files::read_json(before)?, &files::read_json(after)?))
+        }
+        _ => Err(
+            "one is the result of a run, the other of versus or floor: they have nothing in common"
+                .to_owned(),
+        ),
     }
 }
 
@@ -74,12 +107,9 @@ fn run_scenario(args: &RunArgs, overrides: &[(&str, String)]) -> Result<u8, Stri
         .map_err(|error| format!("{}: {error}", directory.display()))?;
     let servers = start(args, &scenario, &directory)?;
     let (targets, protocol) = targets(args, &servers)?;
-    let pids = match servers.is_empty() {
-        true => args.pid.clone(),
-        false => servers.iter().map(Server::pid).collect(),
-    };
+    let sources = sources(args, &servers)?;
     let plan = Arc::new(Plan::new(scenario, targets, protocol));
-    let found = watched(&plan, pids, args)?;
+    let found = watched(&plan, sources, args)?;
     files::write(&found, &directory).map_err(|error| error.to_string())?;
     say(&found, &directory, args.quiet);
     Ok(found.outcome.verdict.exit_code())
@@ -92,6 +122,16 @@ fn start(args: &RunArgs, scenario: &Scenario, logs: &Path) -> Result<Vec<Server>
     }
     let binary = server::relay_binary(args.relay.as_deref())?;
     server::start_relays(&binary, scenario.relays as usize, &args.relay_arg, &[], logs)
+}
+
+/// Where it is read what the servers use. What was named has to be there.
+fn sources(args: &RunArgs, servers: &[Server]) -> Result<Vec<Source>, String> {
+    if !servers.is_empty() {
+        return Ok(servers.iter().map(|server| Source::Process(server.pid())).collect());
+    }
+    let admins = args.admin.iter().map(|address| Source::admin(address));
+    let sources: Vec<_> = args.pid.iter().copied().map(Source::Process).chain(admins).collect();
+    source::read_each(&sources).map(|_| sources)
 }
 
 fn targets(args: &RunArgs, servers: &[Server]) -> Result<(Vec<Target>, Protocol), String> {
@@ -107,7 +147,7 @@ fn targets(args: &RunArgs, servers: &[Server]) -> Result<(Vec<Target>, Protocol)
     }
 }
 
-fn watched(plan: &Arc<Plan>, pids: Vec<u32>, args: &RunArgs) -> Result<Found, String> {
+fn watched(plan: &Arc<Plan>, sources: Vec<Source>, args: &RunArgs) -> Result<Found, String> {
     let bar = if args.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -116,7 +156,7 @@ fn watched(plan: &Arc<Plan>, pids: Vec<u32>, args: &RunArgs) -> Result<Found, St
         false => args.url.join(","),
     };
     let mut tell = |stage| tell(&bar, stage, args.quiet);
-    let watch = Watch { pids, target, thresholds: args.fail_if.clone(), tell: &mut tell };
+    let watch = Watch { sources, target, thresholds: args.fail_if.clone(), tell: &mut tell };
     let found = run::run(plan, watch);
     bar.finish_and_clear();
     found

@@ -8,7 +8,7 @@ use crate::scenario::Scenario;
 use crate::track::Counts;
 
 /// All that a run found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// What was done.
     pub scenario: Scenario,
@@ -16,6 +16,9 @@ pub struct Outcome {
     pub target: String,
     /// The source revision of the tree this was started in, if it is known.
     pub commit: Option<String>,
+    /// When the measured time began, in seconds since 1970.
+    #[serde(default)]
+    pub measured_unix_s: f64,
     /// When it ended, in seconds since 1970.
     pub ended_unix_s: u64,
     /// Where.
@@ -165,6 +168,9 @@ pub struct Connections {
     pub stalled_closed: u64,
     /// Guests that came.
     pub guests: u64,
+    /// Guests that were due and did not come, as those before them were still connecting or leaving.
+    #[serde(default)]
+    pub guests_skipped: u64,
     /// Seconds until all were back, when all left at once.
     pub back_seconds: Option<f64>,
 }
@@ -180,6 +186,12 @@ pub struct ServerUse {
     pub measured: Usage,
     /// CPU seconds a second.
     pub cores: f64,
+    /// How many cores it may use, if that is known.
+    #[serde(default)]
+    pub cores_allowed: Option<usize>,
+    /// Measured seconds in which it could not be read.
+    #[serde(default)]
+    pub unread: u64,
     /// Resident memory that each idle connection added, in bytes.
     pub bytes_per_connection: f64,
     /// The same for each of several processes.
@@ -195,10 +207,14 @@ pub struct Generator {
     pub file_tables: usize,
     /// The limit on open files of each table, and of each process of the server.
     pub files_max: u64,
-    /// The part of the time that its threads computed; `None` where it cannot be told.
+    /// The part of the time that its threads computed, on average; `None` where it cannot be told.
     pub busy: Option<f64>,
-    /// The part of the time that its threads were ready and had no core; `None` where it cannot be told.
+    /// The part of the time that its threads were ready and had no core, on average; `None` where it cannot
+    /// be told.
     pub waited: Option<f64>,
+    /// The same for each thread; empty where it cannot be told.
+    #[serde(default)]
+    pub loads: Vec<Load>,
     /// How late it sent what it could have sent.
     pub lag: Times,
     /// Messages that were due and that it did not get to.
@@ -207,6 +223,15 @@ pub struct Generator {
     pub untaken: u64,
     /// Messages of the window that were given up.
     pub forgiven: u64,
+}
+
+/// What a thread of the generator did with its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// The part of it that it computed.
+    pub busy: f64,
+    /// The part of it that it was ready and had no core.
+    pub waited: f64,
 }
 
 /// One second.

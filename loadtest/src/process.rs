@@ -1,5 +1,5 @@
-//! What the server costs: CPU time, memory, threads and context switches of processes, read from
-//! outside. Elsewhere than on Linux nothing can be told.
+//! What processes cost: CPU time, memory, threads and context switches; and the machine they run on. Where
+//! it is read is in [`source`](crate::source).
 
 use std::ops::AddAssign;
 
@@ -12,6 +12,9 @@ pub struct Usage {
     pub user_s: f64,
     /// CPU seconds in the kernel for it.
     pub system_s: f64,
+    /// CPU seconds of which it is not known where they were spent.
+    #[serde(default)]
+    pub either_s: f64,
     /// Resident memory, in bytes.
     pub memory_bytes: u64,
     /// The most of it that there ever was.
@@ -27,29 +30,20 @@ pub struct Usage {
 impl Usage {
     /// CPU seconds.
     pub fn cpu_s(&self) -> f64 {
-        self.user_s + self.system_s
+        self.user_s + self.system_s + self.either_s
     }
 
     /// What was used since; what is held stays.
     pub fn since(&self, before: &Usage) -> Usage {
         Usage {
-            user_s: self.user_s - before.user_s,
-            system_s: self.system_s - before.system_s,
+            // A process that was started anew begins at nothing.
+            user_s: (self.user_s - before.user_s).max(0.0),
+            system_s: (self.system_s - before.system_s).max(0.0),
+            either_s: (self.either_s - before.either_s).max(0.0),
             switches_voluntary: self.switches_voluntary.saturating_sub(before.switches_voluntary),
             switches_forced: self.switches_forced.saturating_sub(before.switches_forced),
             ..*self
         }
-    }
-
-    /// The sum of several processes; `None` when one cannot be read.
-    pub fn of_all(pids: &[u32]) -> Option<Usage> {
-        let each = Usage::of_each(pids)?;
-        (!pids.is_empty()).then(|| Usage::sum(&each))
-    }
-
-    /// Each of several processes; `None` when one cannot be read.
-    pub fn of_each(pids: &[u32]) -> Option<Vec<Usage>> {
-        pids.iter().map(|pid| usage(*pid)).collect()
     }
 
     /// All together.
@@ -65,40 +59,13 @@ impl AddAssign for Usage {
     fn add_assign(&mut self, more: Usage) {
         self.user_s += more.user_s;
         self.system_s += more.system_s;
+        self.either_s += more.either_s;
         self.memory_bytes += more.memory_bytes;
         self.memory_bytes_max += more.memory_bytes_max;
         self.threads += more.threads;
         self.switches_voluntary += more.switches_voluntary;
         self.switches_forced += more.switches_forced;
     }
-}
-
-#[cfg(target_os = "linux")]
-fn usage(pid: u32) -> Option<Usage> {
-    let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
-    let (stat, status) = (process.stat().ok()?, process.status().ok()?);
-    let ticks = procfs::ticks_per_second() as f64;
-    let mut usage = Usage {
-        user_s: stat.utime as f64 / ticks,
-        system_s: stat.stime as f64 / ticks,
-        memory_bytes: status.vmrss.unwrap_or(0) * 1024,
-        memory_bytes_max: status.vmhwm.unwrap_or(0) * 1024,
-        threads: status.threads,
-        ..Usage::default()
-    };
-    // A thread may end while they are listed.
-    for task in process.tasks().ok()?.flatten() {
-        if let Ok(status) = task.status() {
-            usage.switches_voluntary += status.voluntary_ctxt_switches.unwrap_or(0);
-            usage.switches_forced += status.nonvoluntary_ctxt_switches.unwrap_or(0);
-        }
-    }
-    Some(usage)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn usage(_: u32) -> Option<Usage> {
-    None
 }
 
 /// The machine a run was made on.
@@ -149,14 +116,24 @@ impl Machine {
     fn ask_kernel(&mut self) {}
 }
 
-#[cfg(all(test, target_os = "linux"))]
+/// The revision of the source tree around the current directory; `-dirty` behind it says that files were
+/// changed since.
+pub fn commit() -> Option<String> {
+    let describe = ["describe", "--always", "--dirty", "--exclude", "*"];
+    let git = std::process::Command::new("git").args(describe).output().ok()?;
+    let text = String::from_utf8(git.stdout).ok()?;
+    git.status.success().then(|| text.trim().to_owned())
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn this_process_can_be_read() {
-        let usage = Usage::of_all(&[std::process::id()]).unwrap();
-        assert!(usage.memory_bytes > 0 && usage.threads > 0);
-        assert_eq!(Usage::of_all(&[]), None);
+    fn what_was_used_since_is_never_less_than_nothing() {
+        let before = Usage { user_s: 3.0, switches_forced: 9, memory_bytes: 5, ..Usage::default() };
+        let after = Usage { user_s: 1.0, system_s: 2.0, memory_bytes: 7, ..Usage::default() };
+        let used = after.since(&before);
+        assert_eq!((used.cpu_s(), used.switches_forced, used.memory_bytes), (2.0, 0, 7));
     }
 }

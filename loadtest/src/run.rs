@@ -7,21 +7,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::clock::{SECOND_NS, seconds_ns};
+use crate::clock::{self, SECOND_NS, seconds_ns};
 use crate::hostile;
-use crate::outcome::ms;
+use crate::loads::Loads;
+use crate::meter::Meter;
 use crate::outcome::{
     Attacked, Connections, Generator, Outcome, Rates, Second, ServerUse, Times as Spread, Verdict,
+    ms,
 };
 use crate::plan::Plan;
-use crate::process::{Machine, Usage};
+use crate::process::{self, Machine};
+use crate::source::Source;
 use crate::swarm::tally::{Part, Totals, histogram};
 use crate::swarm::{Command, Report, Swarm, Times};
-use crate::verdict::{self, Threshold};
+use crate::threshold::Threshold;
+use crate::verdict;
 
 /// Time without a further connection after which opening is given up.
 const OPENING_STUCK: Duration = Duration::from_secs(20);
@@ -52,14 +56,16 @@ pub struct Found {
     pub outcome: Outcome,
     /// Latencies, in nanoseconds.
     pub latency: Histogram<u64>,
+    /// Those from when a message was sent.
+    pub raw: Histogram<u64>,
     /// Those of each second.
     pub seconds: Vec<Histogram<u64>>,
 }
 
 /// Whom to read, and whom to tell.
 pub struct Watch<'a> {
-    /// The server's processes; may be none.
-    pub pids: Vec<u32>,
+    /// Where it is read what the server uses; may be nowhere.
+    pub sources: Vec<Source>,
     /// What the target is called.
     pub target: String,
     /// What must not be crossed.
@@ -74,7 +80,9 @@ pub struct Watch<'a> {
 /// It could not be done: nothing listens, or the system lacks sockets or threads.
 pub fn run<'a>(plan: &'a Arc<Plan>, watch: Watch<'a>) -> Result<Found, String> {
     let swarm = Swarm::start(plan).map_err(|error| error.to_string())?;
-    let mut run = Run { plan, swarm, watch, parts: Vec::new(), usages: Vec::new(), server: None };
+    let meter = Meter::new(watch.sources.clone());
+    let loads = Loads::of(plan.threads);
+    let mut run = Run { plan, swarm, watch, parts: Vec::new(), loads, meter, measured_unix_s: 0.0 };
     let opened = run.open()?;
     let times = run.go();
     let attackers =
@@ -92,9 +100,10 @@ struct Run<'a> {
     watch: Watch<'a>,
     /// The warm-up, then each second.
     parts: Vec<Part>,
-    /// What the server had used at the beginning of each second and at the end.
-    usages: Vec<Usage>,
-    server: Option<ServerUse>,
+    loads: Loads,
+    meter: Meter,
+    /// When the measured time begins.
+    measured_unix_s: f64,
 }
 
 /// How opening went: seconds until all were open, and until all were back.
@@ -104,12 +113,7 @@ struct Opened {
 }
 
 impl Run<'_> {
-    fn usage(&self) -> Option<Usage> {
-        Usage::of_all(&self.watch.pids)
-    }
-
     fn open(&mut self) -> Result<Opened, String> {
-        let empty = Usage::of_each(&self.watch.pids);
         let seconds = self.open_all(&Command::Open)?;
         let back_seconds = match self.plan.scenario.reconnect {
             true => Some(self.open_all(&Command::Reopen)?),
@@ -122,26 +126,8 @@ impl Run<'_> {
                 self.wait_quiet();
             }
         }
-        if let Some(empty) = empty.filter(|empty| !empty.is_empty()) {
-            self.server = self.idle_use(&empty);
-        }
+        self.meter.note_idle(self.plan);
         Ok(Opened { seconds, back_seconds })
-    }
-
-    /// What the server's processes held before anybody was connected, and what they hold now.
-    fn idle_use(&self, empty: &[Usage]) -> Option<ServerUse> {
-        let idle = Usage::of_each(&self.watch.pids)?;
-        let each = empty.iter().zip(&idle).enumerate();
-        let per_connection = |(number, (empty, idle)): (usize, (&Usage, &Usage))| {
-            let added = idle.memory_bytes.saturating_sub(empty.memory_bytes);
-            added as f64 / f64::from(self.plan.residents_of(number).max(1))
-        };
-        let bytes_per_connection_each = each.map(per_connection).collect();
-        let (empty, idle) = (Usage::sum(empty), Usage::sum(&idle));
-        let added = idle.memory_bytes.saturating_sub(empty.memory_bytes);
-        let bytes_per_connection = added as f64 / f64::from(self.plan.residents().max(1));
-        let server = ServerUse { empty, idle, bytes_per_connection, ..ServerUse::default() };
-        Some(ServerUse { bytes_per_connection_each, ..server })
     }
 
     fn open_all(&mut self, command: &Command) -> Result<f64, String> {
@@ -203,6 +189,7 @@ impl Run<'_> {
         let measured_ns = starts_ns + seconds_ns(scenario.warmup);
         let ends_ns = measured_ns + seconds_ns(scenario.duration);
         let times = Times { starts_ns, measured_ns, ends_ns };
+        self.measured_unix_s = self.plan.clock.unix_us(measured_ns) as f64 / 1e6;
         self.swarm.tell(&Command::Go(times));
         times
     }
@@ -217,20 +204,20 @@ impl Run<'_> {
         let mut told = vec![0; total + 1];
         let deadline_ns = times.ends_ns + 10 * SECOND_NS;
         let threads = self.plan.threads;
-        while told.last() != Some(&threads) || self.usages.len() <= total {
+        while told.last() != Some(&threads) || self.meter.len() <= total {
             let now_ns = self.plan.clock.now_ns();
-            let next_ns = times.measured_ns + self.usages.len() as u64 * SECOND_NS;
-            if now_ns >= next_ns && self.usages.len() <= total {
-                self.usages.push(self.usage().unwrap_or_default());
+            let next_ns = times.measured_ns + self.meter.len() as u64 * SECOND_NS;
+            if now_ns >= next_ns && self.meter.len() <= total {
+                self.meter.read();
             }
             let wait = Duration::from_nanos(next_ns.saturating_sub(now_ns)).min(LOOK);
             match self.swarm.reports.recv_timeout(wait.max(Duration::from_millis(1))) {
-                Ok(Report::Second(number, part)) if number <= total => {
-                    self.add_part(number, &part);
+                Ok(Report::Second { number, thread, part }) if number <= total => {
+                    self.add_part(number, thread, &part);
                     told[number] += 1;
                     if number > 0 && told[number] == threads {
-                        if self.usages.len() == number {
-                            self.usages.push(self.usage().unwrap_or_default());
+                        if self.meter.len() == number {
+                            self.meter.read();
                         }
                         let second = self.second(number);
                         (self.watch.tell)(Stage::Second(second, number, total));
@@ -245,7 +232,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn add_part(&mut self, number: usize, part: &Part) {
+    fn add_part(&mut self, number: usize, thread: usize, part: &Part) {
+        if number > 0 {
+            self.loads.add(thread, part);
+        }
         match self.parts.get_mut(number) {
             Some(sum) => sum.add(part),
             None => self.parts.push(part.clone()),
@@ -255,8 +245,7 @@ impl Run<'_> {
     fn second(&self, number: usize) -> Second {
         let part = &self.parts[number];
         let at = |percentile| ms(part.latency.value_at_percentile(percentile));
-        let usages = self.usages.get(number - 1).zip(self.usages.get(number));
-        let usages = usages.filter(|_| self.server.is_some());
+        let server = self.meter.second(number);
         Second {
             sent: part.sent,
             delivered: part.delivered,
@@ -264,8 +253,8 @@ impl Run<'_> {
             p99: at(99.0),
             max: ms(part.latency.max()),
             lag: ms(part.lag_max_ns),
-            cpu_s: usages.map(|(before, after)| after.cpu_s() - before.cpu_s()),
-            memory_bytes: usages.map(|(_, after)| after.memory_bytes),
+            cpu_s: server.map(|(cpu_s, _)| cpu_s),
+            memory_bytes: server.map(|(_, memory_bytes)| memory_bytes),
         }
     }
 
@@ -302,7 +291,7 @@ impl Run<'_> {
             let finished = loop {
                 match self.swarm.reports.recv_timeout(OPENING_STUCK) {
                     Ok(Report::Finished(finished)) => break finished,
-                    Ok(Report::Second(..)) => {}
+                    Ok(Report::Second { .. }) => {}
                     Ok(Report::Failed(error)) => return Err(error.to_string()),
                     Err(error) => return Err(error.to_string()),
                 }
@@ -317,15 +306,16 @@ impl Run<'_> {
 
     fn found(self, totals: Totals, opened: Opened) -> Found {
         let seconds: Vec<_> = (1..self.parts.len()).map(|number| self.second(number)).collect();
-        let server = self.server_use(seconds.len());
+        let server = self.meter.found(seconds.len());
         let generator = self.generator(&totals);
         let attack = self.attacked(&seconds);
-        let Totals { counts, latency, raw, opening, closed, stalled_closed, guests, .. } = totals;
+        let Totals { counts, latency, raw, opening, closed, stalled_closed, .. } = totals;
         let mut outcome = Outcome {
             scenario: self.plan.scenario.clone(),
             target: self.watch.target,
-            commit: commit(),
-            ended_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
+            commit: process::commit(),
+            measured_unix_s: self.measured_unix_s,
+            ended_unix_s: clock::unix_s(),
             machine: Machine::this(),
             counts,
             rates: rates(&self.parts, server.as_ref()),
@@ -339,7 +329,8 @@ impl Run<'_> {
                 failure: totals.failure,
                 closed,
                 stalled_closed,
-                guests,
+                guests: totals.guests,
+                guests_skipped: totals.guests_skipped,
                 back_seconds: opened.back_seconds,
             },
             server,
@@ -351,7 +342,7 @@ impl Run<'_> {
         outcome.verdict = verdict::judge(&outcome, &self.watch.thresholds);
         self.swarm.join();
         let seconds = self.parts.into_iter().skip(1).map(|part| part.latency).collect();
-        Found { outcome, latency, seconds }
+        Found { outcome, latency, raw, seconds }
     }
 
     /// The seconds before an attack, and those of it.
@@ -375,25 +366,15 @@ impl Run<'_> {
         Some(Attacked::of([&sum(before), &sum(during)], memory))
     }
 
-    fn server_use(&self, seconds: usize) -> Option<ServerUse> {
-        let server = self.server.clone()?;
-        let measured = self.usages.last()?.since(self.usages.first()?);
-        let cores = measured.cpu_s() / seconds.max(1) as f64;
-        Some(ServerUse { measured, cores, ..server })
-    }
-
     fn generator(&self, totals: &Totals) -> Generator {
-        let thread_seconds = (self.parts.len().max(2) - 1) * self.plan.threads;
-        let share = |of: fn(&Part) -> Option<u64>| {
-            let sum: Option<u64> = self.parts.iter().skip(1).map(of).sum();
-            sum.map(|ns| ns as f64 / SECOND_NS as f64 / thread_seconds as f64)
-        };
+        let seconds = self.parts.len().max(2) - 1;
         Generator {
             threads: self.plan.threads,
             file_tables: if self.plan.has_own_files { self.plan.threads } else { 1 },
             files_max: self.plan.files_max,
-            busy: share(|part| part.cpu_ns),
-            waited: share(|part| part.wait_ns),
+            busy: self.loads.busy(seconds),
+            waited: self.loads.waited(seconds),
+            loads: self.loads.each(seconds),
             lag: Spread::of(&totals.lag),
             unsent: totals.unsent,
             untaken: totals.untaken,
@@ -427,12 +408,4 @@ fn rates(parts: &[Part], server: Option<&ServerUse>) -> Rates {
         opened_per_cpu_s: cpu_s.map(|cpu_s| opened / cpu_s),
         bytes_per_cpu_s: cpu_s.map(|cpu_s| bytes_in / cpu_s),
     }
-}
-
-/// The revision of the source tree around the current directory.
-fn commit() -> Option<String> {
-    let git =
-        std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output().ok()?;
-    let text = String::from_utf8(git.stdout).ok()?;
-    git.status.success().then(|| text.trim().to_owned())
 }

@@ -25,6 +25,7 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("slowloris", include_str!("../presets/slowloris.toml")),
     ("connflood", include_str!("../presets/connflood.toml")),
     ("messageflood", include_str!("../presets/messageflood.toml")),
+    ("stallswarm", include_str!("../presets/stallswarm.toml")),
 ];
 
 /// The scenario that runs when none is named.
@@ -57,7 +58,11 @@ pub const PARAMETERS: &[(&str, Unit, &str)] = &[
     ("reconnect", Unit::Word, "Before sending, all leave at once and come back: true or false"),
     ("stalled", Unit::Count, "Further peers that read nothing"),
     ("hostile", Unit::Count, "Further connections that mean no good"),
-    ("attack", Unit::Word, "What those do: mixed, slowloris, connflood or messageflood"),
+    (
+        "attack",
+        Unit::Word,
+        "What those do: mixed, slowloris, connflood, messageflood or stallswarm",
+    ),
     (
         "attack-rate",
         Unit::Number,
@@ -70,6 +75,7 @@ pub const PARAMETERS: &[(&str, Unit, &str)] = &[
         Unit::Word,
         "Peers ask for the nodes first, as relays with AXE need: true or false",
     ),
+    ("buffer", Unit::Size, "Bytes of a socket's buffers in the kernel, each way; 0: the system's"),
     ("threads", Unit::Count, "Generator threads; 0: half of the cores"),
     ("lag-max", Unit::Number, "Milliseconds the generator may run late before a run is invalid"),
 ];
@@ -121,6 +127,8 @@ pub struct Scenario {
     pub calm: u32,
     pub roll_call: u32,
     pub subscribe: bool,
+    #[serde(deserialize_with = "size")]
+    pub buffer: usize,
     pub threads: u32,
     pub lag_max: f64,
 }
@@ -156,6 +164,7 @@ impl Default for Scenario {
             calm: 0,
             roll_call: 0,
             subscribe: false,
+            buffer: 0,
             threads: 0,
             lag_max: 5.0,
         }
@@ -217,6 +226,7 @@ impl Scenario {
             (self.relays == 0 || self.repeat == 0, "relays and repeat must be at least 1"),
             (self.rooms == 0 || self.burst == 0, "rooms and burst must be at least 1"),
             (self.size > 64 << 20, "size must be at most 64M"),
+            (self.buffer > 64 << 20, "buffer must be at most 64M"),
             (self.window > 0 && self.senders == 0, "a window needs a sender"),
             (
                 is_sending && self.exchange != Exchange::Post && self.receivers == 0,

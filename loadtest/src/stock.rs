@@ -15,6 +15,27 @@ const RELAY_SCRIPT: &str = include_str!("../stock/relay.cjs");
 /// NATS asks for signs of life; the generator gives none, as a run is shorter than this.
 const NATS_CONFIG: &str = "ping_interval: \"10m\"\nwrite_deadline: \"30s\"\nmax_payload: 16777216\nmax_pending: 268435456\n";
 
+/// How to get NATS.
+pub const GET_NATS: &str =
+    "Debian has it (apt-get install nats-server), as has github.com/nats-io/nats-server";
+/// How to get rod.
+pub const GET_ROD: &str = "cargo install rod --version 0.2.4";
+/// What the broadcaster is made of.
+pub const BROADCASTER: &str = "tokio 1, tokio-tungstenite 0.30";
+
+/// The first line of what a program answers to `--version`.
+pub fn version_of(program: &Path) -> String {
+    let asked = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    let Ok(output) = asked else { return String::new() };
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+/// The release of Gun, and of what runs it.
+pub fn gun_version() -> String {
+    format!("{GUN}, node {}", version_of(Path::new("node")))
+}
+
 /// A program found in `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -35,7 +56,7 @@ pub fn install_gun(below: &Path) -> Result<PathBuf, String> {
     if directory.join("node_modules/gun/package.json").exists() {
         return Ok(script);
     }
-    find("node").ok_or("node is not installed")?;
+    find("node").ok_or("node is not in PATH; Debian has it (apt-get install nodejs npm)")?;
     let status = Command::new("npm")
         .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", ".", GUN])
         .current_dir(&directory)

@@ -73,7 +73,7 @@ pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
         row("all back after", format!("{seconds:.2} s"));
     }
     if connections.guests > 0 {
-        row("guests", number(connections.guests as f64));
+        row("guests", guests(connections.guests, connections.guests_skipped));
     }
     if connections.failed > 0 {
         let why = connections.failure.as_deref().unwrap_or("unknown");
@@ -110,6 +110,14 @@ pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
     rows
 }
 
+fn guests(came: u64, skipped: u64) -> String {
+    let came = number(came as f64);
+    match skipped {
+        0 => came,
+        _ => format!("{came}; {} did not come, as all places were taken", number(skipped as f64)),
+    }
+}
+
 /// What the well-behaved peers noticed of an attack.
 fn attack_rows(attack: &Attacked) -> Vec<(&'static str, String)> {
     let latency = |times: &Times| format!("p50 {}, p99 {}", millis(times.p50), millis(times.p99));
@@ -143,13 +151,14 @@ fn spread(times: &Times) -> String {
 fn server_rows(outcome: &Outcome) -> Vec<(String, String)> {
     let Some(server) = &outcome.server else { return Vec::new() };
     let measured = &server.measured;
-    let cpu = format!(
-        "{:.2} s ({:.2} cores; {:.2} s program, {:.2} s kernel)",
-        measured.cpu_s(),
-        server.cores,
-        measured.user_s,
-        measured.system_s
-    );
+    let (cpu_s, cores) = (measured.cpu_s(), server.cores);
+    let cpu = match measured.either_s > 0.0 {
+        true => format!("{cpu_s:.2} s ({cores:.2} cores)"),
+        false => format!(
+            "{cpu_s:.2} s ({cores:.2} cores; {:.2} s program, {:.2} s kernel)",
+            measured.user_s, measured.system_s
+        ),
+    };
     let memory = format!(
         "{} empty, {} with idle peers, {} at most",
         bytes(server.empty.memory_bytes as f64),

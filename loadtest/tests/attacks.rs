@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::hall::{self, Fault};
 use common::outcome_of;
@@ -32,6 +32,7 @@ fn scenario(attack: Attack) -> Scenario {
 
 #[test]
 fn a_run_tells_the_calm_part_from_the_attack() {
+    // The hall waits for who reads nothing, so a swarm of those is for a relay.
     for attack in [Attack::Slowloris, Attack::ConnFlood, Attack::MessageFlood] {
         let port = hall::start(Fault::None);
         let outcome = outcome_of(scenario(attack), &[port], Protocol::Dam, &[]);
@@ -89,5 +90,34 @@ fn a_flood_of_connections_brings_more_than_it_holds() {
         assert!(stream.read(&mut room).unwrap() > 0);
         stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
     }
+    drop(attackers);
+}
+
+#[test]
+fn a_swarm_that_reads_nothing_is_spoken_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let plan = Plan::new(scenario(Attack::StallSwarm), vec![Target::local(port)], Protocol::Dam);
+    let attackers = hostile::start(&plan, 0);
+    // One speaks, the two others say nothing once they are in.
+    let (mut spoken, mut streams) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut room = [0; 1024];
+        assert!(stream.read(&mut room).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+        streams.push(stream);
+    }
+    let (mut room, start) = (vec![0; 16 << 10], Instant::now());
+    while spoken.is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "nobody speaks");
+        for (number, stream) in streams.iter_mut().enumerate() {
+            if stream.read(&mut room).is_ok_and(|read| read > 0) {
+                spoken.push(number);
+            }
+        }
+    }
+    assert_eq!(spoken.len(), 1);
     drop(attackers);
 }

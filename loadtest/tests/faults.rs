@@ -7,10 +7,13 @@ use std::net::TcpListener;
 use std::thread;
 
 use common::hall::{self, Fault};
-use common::outcome_of;
+use common::{found_of, outcome_of};
+use hdrhistogram::Histogram;
 use loadtest::message::{Exchange, Protocol};
 use loadtest::outcome::Outcome;
+use loadtest::run::Stage;
 use loadtest::scenario::Scenario;
+use loadtest::server;
 
 /// Enough copies for a fault in a thousand to happen several times.
 fn scenario() -> Scenario {
@@ -45,6 +48,18 @@ fn a_relay_without_fault_is_found_clean() {
 }
 
 #[test]
+fn a_healthy_run_is_valid() {
+    let is_valid = || {
+        // Little enough that a crowded machine is no limit; five times, as it may be that for a second.
+        let scenario = Scenario { senders: 1, rate: 20.0, lag_max: 1e6, ..scenario() };
+        let outcome = outcome_of(scenario, &[hall::start(Fault::None)], Protocol::Dam, &[]);
+        assert!(outcome.verdict.faults.is_empty(), "{:?}", outcome.verdict);
+        outcome.verdict.invalid.is_empty() && outcome.verdict.exit_code() == 0
+    };
+    assert!((0..5).any(|_| is_valid()));
+}
+
+#[test]
 fn a_relay_that_drops_is_caught() {
     let outcome = outcome(Fault::Drop);
     assert_eq!(faults(&outcome), ["lost"]);
@@ -56,6 +71,7 @@ fn a_relay_that_drops_is_caught() {
 fn a_relay_that_repeats_is_caught() {
     let outcome = outcome(Fault::Repeat);
     assert_eq!(faults(&outcome), ["duplicated"]);
+    assert_eq!(outcome.verdict.exit_code(), 2);
     assert_eq!(outcome.counts.received, outcome.counts.expected + outcome.counts.duplicated);
 }
 
@@ -65,17 +81,22 @@ fn a_relay_that_reorders_is_caught() {
     let scenario = Scenario { senders: 1, receivers: 5, ..scenario() };
     let outcome = outcome_of(scenario, &[hall::start(Fault::Reorder)], Protocol::Dam, &[]);
     assert!(faults(&outcome).contains(&"reordered"), "{:?}", outcome.counts);
+    assert_eq!(outcome.verdict.exit_code(), 2);
     assert_eq!(outcome.counts.duplicated + outcome.counts.echoed + outcome.counts.corrupted, 0);
 }
 
 #[test]
 fn a_relay_that_echoes_is_caught() {
-    assert_eq!(faults(&outcome(Fault::Echo)), ["echoed"]);
+    let outcome = outcome(Fault::Echo);
+    assert_eq!(faults(&outcome), ["echoed"]);
+    assert_eq!(outcome.verdict.exit_code(), 2);
 }
 
 #[test]
 fn a_relay_that_corrupts_is_caught() {
-    assert_eq!(faults(&outcome(Fault::Corrupt)), ["corrupted"]);
+    let outcome = outcome(Fault::Corrupt);
+    assert_eq!(faults(&outcome), ["corrupted"]);
+    assert_eq!(outcome.verdict.exit_code(), 2);
 }
 
 #[test]
@@ -114,10 +135,73 @@ fn the_closed_loop_is_counted_too() {
 }
 
 #[test]
+fn what_waits_for_a_relay_that_stopped_reading_is_late_from_when_it_was_meant_to_be_sent() {
+    // Little is on its way at a time, so that most of what is due meanwhile waits unsent.
+    let scenario = Scenario {
+        senders: 1,
+        receivers: 1,
+        rate: 500.0,
+        size: 16 << 10,
+        buffer: 16 << 10,
+        duration: 3.0,
+        warmup: 0.0,
+        settle: 20.0,
+        ..Scenario::default()
+    };
+    let (port, gate) = hall::start_gated(20);
+    let mut go_on = |stage| {
+        if matches!(stage, Stage::Second(_, 2, _)) {
+            gate.open();
+        }
+    };
+    let found = found_of(scenario, &[port], Protocol::Dam, &[], &mut go_on);
+    let counts = found.outcome.counts;
+    assert!(counts.is_clean() && found.outcome.generator.untaken == 0, "{:?}", found.outcome);
+    assert_eq!((counts.sent, counts.received), (1500, 1500));
+    // Of two seconds without a reader, what was due in the first one is a second late and more. Of what was
+    // sent in that time, only what was on its way is.
+    let slow = |times: &Histogram<u64>| times.count_between(1_000_000_000, u64::MAX);
+    let (meant, sent) = (slow(&found.latency), slow(&found.raw));
+    assert!(
+        meant >= 400 && meant >= sent + 200,
+        "{meant} from when it was meant, {sent} from when it was sent"
+    );
+}
+
+#[test]
+fn a_relay_that_ends_in_the_middle_is_a_fault_and_gives_no_time_back() {
+    let logs = std::env::temp_dir().join(format!("loadtest-ends-{}", std::process::id()));
+    std::fs::create_dir_all(&logs).unwrap();
+    let binary = server::relay_binary(None).unwrap();
+    let admin = ["--admin=off".to_owned()];
+    let mut relays = server::start_relays(&binary, 1, &admin, &[], &logs).unwrap();
+    let (port, pid) = (relays[0].port, relays[0].pid());
+    let mut end = |stage| {
+        if matches!(stage, Stage::Second(_, 1, _)) {
+            relays.clear();
+        }
+    };
+    let scenario = Scenario { rate: 100.0, duration: 3.0, ..scenario() };
+    let outcome = found_of(scenario, &[port], Protocol::Dam, &[pid], &mut end).outcome;
+    std::fs::remove_dir_all(&logs).unwrap();
+    let server = outcome.server.unwrap();
+    assert!(server.unread > 0 && server.measured.cpu_s() >= 0.0, "{server:?}");
+    assert!(outcome.seconds.iter().all(|second| second.cpu_s.unwrap() >= 0.0));
+    assert_eq!(outcome.connections.closed, 6);
+    let faults = &outcome.verdict.faults;
+    assert!(faults.iter().any(|fault| fault.contains("the server ended")), "{faults:?}");
+    assert_eq!(outcome.verdict.exit_code(), 2);
+}
+
+#[test]
 fn a_generator_that_cannot_keep_up_is_invalid() {
-    let scenario = Scenario { senders: 1, receivers: 0, rate: 1e9, settle: 0.1, ..scenario() };
+    // Far more than can be sent, over so many connections that the sink is not what holds it up.
+    let scenario =
+        Scenario { senders: 1, receivers: 0, rate: 1e9, repeat: 64, settle: 0.1, ..scenario() };
     let outcome = outcome_of(scenario, &[start_sink()], Protocol::Raw, &[]);
-    assert!(!outcome.verdict.invalid.is_empty(), "{:?}", outcome.generator);
+    let invalid = &outcome.verdict.invalid;
+    let is_overload = |why: &String| why.contains("ran late") || why.contains("never sent");
+    assert!(invalid.iter().any(is_overload), "{invalid:?}, {:?}", outcome.generator);
 }
 
 /// A server that reads, and says no more than that it does.

@@ -3,26 +3,39 @@
 mod common;
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::outcome_of;
-use loadtest::floor::{self, Others};
+use loadtest::floor::{self, Orders, Others};
 use loadtest::message::{Exchange, Protocol, Style};
 use loadtest::outcome::Outcome;
 use loadtest::scenario::Scenario;
 use loadtest::server::free_ports;
 
 fn outcome(scenario: Scenario, others: fn(&Style) -> Others, coalesce: bool) -> Outcome {
+    outcome_grown(scenario, others, coalesce, 0)
+}
+
+fn outcome_grown(
+    scenario: Scenario,
+    others: fn(&Style) -> Others,
+    coalesce: bool,
+    grown_by: usize,
+) -> Outcome {
     let port = free_ports(1).unwrap()[0];
     let (exchange, size) = (scenario.exchange, scenario.size);
     let style = Style { protocol: Protocol::Raw, exchange, size, secret: 0 };
-    let (bytes, others) = (style.message(0, 0).len(), others(&style));
-    thread::spawn(move || floor::serve(port, bytes, coalesce, others));
+    let (message_bytes, others) = (style.message(0, 0).len(), others(&style));
+    let orders = Orders { message_bytes, coalesce, others, grown_by };
+    thread::spawn(move || floor::serve(port, orders));
     await_listener(port);
     outcome_of(scenario, &[port], Protocol::Raw, &[])
 }
 
 fn await_listener(port: u16) {
+    let start = Instant::now();
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(30), "nobody listens");
         thread::yield_now();
     }
 }
@@ -45,6 +58,18 @@ fn everybody_else_gets_every_message() {
         let outcome = outcome(scenario(), |_| Others::PassOn, coalesce);
         assert!(outcome.counts.is_clean(), "{:?}", outcome.counts);
         assert_eq!(outcome.counts.received, outcome.counts.sent * 3);
+    }
+}
+
+#[test]
+fn messages_that_grow_are_heard_as_those_that_do_not() {
+    for coalesce in [false, true] {
+        let outcome = outcome_grown(scenario(), |_| Others::PassOn, coalesce, 77);
+        assert!(outcome.counts.is_clean(), "{:?}", outcome.counts);
+        assert_eq!(outcome.counts.received, outcome.counts.sent * 3);
+        // All that came in the measured time was 277 bytes long.
+        let (bytes, copies) = (outcome.rates.bytes_in, outcome.rates.delivered);
+        assert!(bytes > 250.0 * copies, "{bytes} bytes of {copies} copies");
     }
 }
 

@@ -240,6 +240,13 @@ impl Page {
     fn about_process(&mut self, process: &Process) {
         let help = "Processor time used, in user mode and in the kernel.";
         self.count("process_cpu_seconds_total", help, &[], process.cpu_seconds);
+        let help = "Times a thread had to wait for something, or had its core taken away.";
+        for (kind, count) in
+            [("voluntary", process.switches_voluntary), ("forced", process.switches_forced)]
+        {
+            let kind = [("kind", kind)];
+            self.count("process_context_switches_total", help, &kind, count as f64);
+        }
         for (name, help, value) in [
             ("resident_memory_bytes", "Memory that is resident.", process.resident_bytes as f64),
             ("virtual_memory_bytes", "Address space.", process.virtual_bytes as f64),

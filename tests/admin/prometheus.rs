@@ -93,6 +93,7 @@ fn what_was_done_is_in_the_series() {
     assert!(value(&text, "gunmetal_sent_bytes_total") > 100.0);
     assert!(value(&text, "gunmetal_dedup_entries") >= 2.0);
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
+    assert!(value(&text, "process_context_switches_total{kind=\"voluntary\"}") > 0.0);
     let (batches, delays) = ("gunmetal_batch_messages", "gunmetal_relay_delay_seconds");
     assert!(value(&text, &format!("{batches}_count")) >= 3.0);
     let all = value(&text, &format!("{delays}_count"));

@@ -2,7 +2,8 @@
 //! to the sockets it is for. No frames, no parsing, no memory of what was said.
 //!
 //! Owns: that server, and `loadtest floor`, which drives it as it would a relay. One write per message
-//! is what a relay without batching comes to at best; one write per wake-up is the limit of batching.
+//! is what a relay without batching comes to at best; one write per wake-up is the limit of batching. A
+//! relay of Gun has to add the names of peers to each message, so there is a floor that adds as many bytes.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::args::SideArgs;
+use crate::scenario::Scenario;
 use crate::versus::{self, System};
 
 pub mod accept;
@@ -42,11 +44,34 @@ pub enum Others {
     Drop,
 }
 
-/// Serves for ever. Messages are `message_bytes` long.
+/// What a floor is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Orders {
+    /// Length of a message.
+    pub message_bytes: usize,
+    /// Write once for all that a wake-up brought.
+    pub coalesce: bool,
+    /// What becomes of what others say than who spoke first.
+    pub others: Others,
+    /// Bytes that are written behind each message, as a relay has to say more than it was told.
+    pub grown_by: usize,
+}
+
+/// The bytes that a relay adds to each message of a scenario: `,"><":"` and a quote around the names of up to
+/// seven peers, of nine letters each and with commas between. Gun adds none when there is one other peer.
+pub fn names_bytes(scenario: &Scenario) -> usize {
+    let peers = scenario.senders * scenario.repeat + scenario.receivers;
+    match peers.min(7) as usize {
+        0 | 1 => 0,
+        names => 8 + 10 * names - 1,
+    }
+}
+
+/// Serves for ever.
 ///
 /// # Errors
 /// The port cannot be listened on, or the system lacks files.
-pub fn serve(port: u16, message_bytes: usize, coalesce: bool, others: Others) -> io::Result<()> {
+pub fn serve(port: u16, orders: Orders) -> io::Result<()> {
     let poll = Poll::new()?;
     let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -56,8 +81,7 @@ pub fn serve(port: u16, message_bytes: usize, coalesce: bool, others: Others) ->
         peers: Peers::default(),
         inbox: Inbox::default(),
         room: vec![0; READ_BYTES],
-        message_bytes: message_bytes.max(1),
-        others,
+        orders: Orders { message_bytes: orders.message_bytes.max(1), ..orders },
         first: None,
     };
     let mut events = Events::with_capacity(1024);
@@ -79,7 +103,7 @@ pub fn serve(port: u16, message_bytes: usize, coalesce: bool, others: Others) ->
                 }
             }
         }
-        if coalesce {
+        if orders.coalesce {
             floor.write_all()
         } else {
             floor.write_each()
@@ -94,8 +118,7 @@ struct Floor {
     peers: Peers,
     inbox: Inbox,
     room: Vec<u8>,
-    message_bytes: usize,
-    others: Others,
+    orders: Orders,
     /// Who spoke first.
     first: Option<usize>,
 }
@@ -116,6 +139,20 @@ struct Said {
 }
 
 impl Inbox {
+    /// What one said is there from `start` on; behind each message come so many more bytes, which are no
+    /// stamp and so are read over.
+    fn add(&mut self, by: usize, start: usize, mut message_bytes: usize, grown_by: usize) {
+        if grown_by > 0 {
+            let messages = self.bytes.split_off(start);
+            for message in messages.chunks(message_bytes) {
+                self.bytes.extend_from_slice(message);
+                self.bytes.resize(self.bytes.len() + grown_by, b'n');
+            }
+            message_bytes += grown_by;
+        }
+        self.from.push(Said { by, range: start..self.bytes.len(), message_bytes });
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.from.clear();
@@ -170,15 +207,15 @@ impl Floor {
         if self.first.is_none() && self.inbox.bytes.len() > start {
             self.first = Some(place);
         }
-        let message_bytes = match self.others {
+        let message_bytes = match self.orders.others {
             Others::Answer(answer_bytes) if self.first != Some(place) => answer_bytes.max(1),
-            _ => self.message_bytes,
+            _ => self.orders.message_bytes,
         };
         let rest = (self.inbox.bytes.len() - start) % message_bytes;
         let end = self.inbox.bytes.len() - rest;
         peer.partial = self.inbox.bytes.split_off(end);
         if end > start {
-            self.inbox.from.push(Said { by: place, range: start..end, message_bytes });
+            self.inbox.add(place, start, message_bytes, self.orders.grown_by);
         }
         if is_over {
             self.peers.remove(place);
@@ -189,7 +226,7 @@ impl Floor {
     fn is_for(&self, from: usize, to: usize) -> bool {
         let (is_first, to_first) = (self.first == Some(from), self.first == Some(to));
         from != to
-            && match self.others {
+            && match self.orders.others {
                 Others::PassOn => true,
                 Others::Answer(_) => is_first || to_first,
                 Others::Drop => is_first,
@@ -271,5 +308,24 @@ impl Peers {
             }
         }
         peer.backlog.drain(..written);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_adds_the_names_of_seven_peers() {
+        let bytes = |senders, receivers| {
+            names_bytes(&Scenario { senders, receivers, ..Scenario::default() })
+        };
+        assert_eq!(
+            bytes(1, 100),
+            r#","><":"123456789,123456789,123456789,123456789,123456789,123456789,123456789""#
+                .len()
+        );
+        assert_eq!(bytes(1, 1), r#","><":"123456789,123456789""#.len());
+        assert_eq!(bytes(1, 0), 0);
     }
 }

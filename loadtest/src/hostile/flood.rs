@@ -33,8 +33,21 @@ pub fn connections(targets: &[Target], count: u32, rate: f64, life: &Life) {
     }
 }
 
+/// How long the messages of a flood are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// As short as data can be.
+    Short,
+    /// Four KiB more: what nobody reads is soon more than the kernel holds for a peer.
+    Long,
+}
+
 /// `count` peers say so many messages a second, all together; every one is new, and for everybody.
-pub fn messages(targets: &[Target], count: u32, rate: f64, life: &Life) {
+pub fn messages(targets: &[Target], count: u32, size: Size, rate: f64, life: &Life) {
+    let text = match size {
+        Size::Short => String::new(),
+        Size::Long => "all work and no play ".repeat(4096 / 21),
+    };
     let mut peers: Vec<Option<TcpStream>> = (0..count).map(|_| None).collect();
     let mut budget = Budget::new(rate);
     let (mut said, mut room) = (0_u64, vec![0; 256 << 10]);
@@ -50,7 +63,8 @@ pub fn messages(targets: &[Target], count: u32, rate: f64, life: &Life) {
         let due = budget.take();
         for messages in (0..due).step_by(MESSAGES_AT_ONCE) {
             let many = MESSAGES_AT_ONCE.min(due - messages);
-            let bytes: Vec<u8> = (0..many as u64).flat_map(|more| message(said + more)).collect();
+            let bytes: Vec<u8> =
+                (0..many as u64).flat_map(|more| message(said + more, &text)).collect();
             let turn = messages / MESSAGES_AT_ONCE % peers.len();
             said += many as u64;
             // What a full socket takes a part of ends in the middle of a frame: that peer begins anew.
@@ -79,10 +93,10 @@ fn read_all(peer: &mut TcpStream, room: &mut [u8]) -> bool {
 }
 
 /// Data for everybody, under an id of its own.
-fn message(number: u64) -> Vec<u8> {
+fn message(number: u64, text: &str) -> Vec<u8> {
     let (from, soul) = (std::process::id(), "loadtest/flood");
     let text = format!(
-        r##"{{"#":"f{from:x}.{number:x}","put":{{"{soul}":{{"_":{{"#":"{soul}",">":{{"n":{number}}}}},"n":{number}}}}}}}"##
+        r##"{{"#":"f{from:x}.{number:x}","put":{{"{soul}":{{"_":{{"#":"{soul}",">":{{"n":{number}}}}},"n":"{number} {text}"}}}}}}"##
     );
     frame::masked(Opcode::Text, &[text.as_bytes()], MASK)
 }
@@ -93,14 +107,15 @@ mod tests {
 
     #[test]
     fn what_floods_is_valid_and_new_each_time() {
-        let unmask = |mut frame: Vec<u8>| {
-            let from = frame.len() - (frame[1] & 0x7f) as usize;
+        let text_of = |mut frame: Vec<u8>| {
+            let from = memchr::memchr(MASK[0], &frame).unwrap() + MASK.len();
             frame::mask(&mut frame[from..], MASK, 0);
-            frame.split_off(from)
+            serde_json::from_slice::<serde_json::Value>(&frame[from..]).unwrap()
         };
-        let [one, two] = [1, 2].map(|number| unmask(message(number)));
-        let read = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
-        assert_ne!(read(&one)["#"], read(&two)["#"]);
-        assert_eq!(read(&two)["put"]["loadtest/flood"]["n"], 2);
+        for text in ["", &"x".repeat(4096)] {
+            let [one, two] = [1, 2].map(|number| text_of(message(number, text)));
+            assert_ne!(one["#"], two["#"]);
+            assert_eq!(two["put"]["loadtest/flood"]["n"], format!("2 {text}"));
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::plan::{Plan, Target};
 mod flood;
 mod mixed;
 mod slow;
+mod stall;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const MASK: [u8; 4] = [9, 8, 7, 6];
@@ -41,6 +42,8 @@ pub enum Attack {
     ConnFlood,
     /// Peers that say far more than others.
     MessageFlood,
+    /// Peers that say far more than others, among many more that read nothing.
+    StallSwarm,
 }
 
 /// Attackers that go on until this is dropped.
@@ -84,7 +87,10 @@ pub fn start(plan: &Plan, starts_ns: u64) -> Attackers {
             }
             Attack::Slowloris => slow::requests(&targets, count, &its_life),
             Attack::ConnFlood => flood::connections(&targets, count, rate, &its_life),
-            Attack::MessageFlood => flood::messages(&targets, count, rate, &its_life),
+            Attack::MessageFlood => {
+                flood::messages(&targets, count, flood::Size::Short, rate, &its_life);
+            }
+            Attack::StallSwarm => stall::swarm(&targets, count, rate, &its_life),
         }
     });
     Attackers { life, threads: vec![leader] }

@@ -100,7 +100,8 @@ impl Conn {
         }
     }
 
-    /// Begins to connect. Dials with near `serial` numbers share a source address.
+    /// Begins to connect. Dials with near `serial` numbers share a source address. The kernel's buffers of
+    /// the socket have `buffer` bytes, or with 0 what the system gives.
     ///
     /// # Errors
     /// The system has no more sockets or ports.
@@ -108,10 +109,11 @@ impl Conn {
         &mut self,
         to: &Target,
         serial: u32,
+        buffer: usize,
         registry: &Registry,
         token: Token,
     ) -> io::Result<()> {
-        let mut stream = connect(to.address, serial)?;
+        let mut stream = connect(to.address, serial, buffer)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         self.stream = Some(stream);
         self.state = State::Connecting;
@@ -248,10 +250,15 @@ impl Conn {
 }
 
 /// Connects without waiting. Towards this machine itself, from one of many source addresses.
-fn connect(to: SocketAddr, serial: u32) -> io::Result<TcpStream> {
+fn connect(to: SocketAddr, serial: u32, buffer: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Transport::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    if buffer > 0 {
+        // Before it connects: the window that is offered then follows from it.
+        socket.set_recv_buffer_size(buffer)?;
+        socket.set_send_buffer_size(buffer)?;
+    }
     if to.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) && cfg!(target_os = "linux") {
         // 127.1.0.1, 127.1.1.1 and so on: whole addresses of the loopback network.
         let number = (serial / CONNECTIONS_PER_ADDRESS) as u16;

@@ -6,8 +6,12 @@ use std::collections::VecDeque;
 
 use crate::clock::{SECOND_NS, seconds_ns};
 
-/// Connections on their way at a time: the kernel of the server holds a few thousand before it accepts.
+/// Connections of a thread on their way at a time, as long as nobody asks for more: the kernel of the server
+/// holds a few thousand before it accepts.
 const OPENING_MAX: usize = 256;
+/// The same when all are to come at once, as after a restart: what the server's kernel does not hold is tried
+/// again by this one's.
+const OPENING_AT_ONCE_MAX: usize = 16_384;
 /// Pause after a failed dial.
 const RETRY_NS: u64 = 100_000_000;
 
@@ -19,6 +23,7 @@ pub struct Dials {
     gap_ns: u64,
     next_ns: u64,
     opening: usize,
+    opening_max: usize,
 }
 
 impl Dials {
@@ -28,17 +33,24 @@ impl Dials {
         self.gap_ns = if rate > 0.0 { (SECOND_NS as f64 / rate) as u64 } else { 0 };
         self.next_ns = now_ns;
         self.opening = 0;
+        self.opening_max = OPENING_MAX;
+    }
+
+    /// Opens these now, all at once.
+    pub fn start_at_once(&mut self, places: impl Iterator<Item = usize>, now_ns: u64) {
+        self.start(places, 0.0, now_ns);
+        self.opening_max = OPENING_AT_ONCE_MAX;
     }
 
     /// When to look again.
     pub fn next_ns(&self) -> Option<u64> {
-        let is_possible = !self.waiting.is_empty() && self.opening < OPENING_MAX;
+        let is_possible = !self.waiting.is_empty() && self.opening < self.opening_max;
         is_possible.then_some(self.next_ns)
     }
 
     /// The next connection to dial.
     pub fn take(&mut self, now_ns: u64) -> Option<usize> {
-        if self.opening >= OPENING_MAX || now_ns < self.next_ns {
+        if self.opening >= self.opening_max || now_ns < self.next_ns {
             return None;
         }
         let place = self.waiting.pop_front()?;
@@ -70,6 +82,7 @@ pub struct Guests {
     stay_ns: u64,
     next_ns: u64,
     ends_ns: u64,
+    skipped: u64,
 }
 
 impl Guests {
@@ -82,6 +95,7 @@ impl Guests {
             stay_ns: seconds_ns(stay),
             next_ns: starts_ns,
             ends_ns,
+            skipped: 0,
         }
     }
 
@@ -92,15 +106,22 @@ impl Guests {
         leaves_ns.into_iter().chain(comes_ns).min()
     }
 
-    /// A place for one that comes now.
+    /// A place for one that comes now. Those that find none are counted, and do not come.
     pub fn take_coming(&mut self, now_ns: u64) -> Option<usize> {
-        if self.next_ns > now_ns || self.next_ns >= self.ends_ns {
-            return None;
+        while self.next_ns <= now_ns && self.next_ns < self.ends_ns {
+            self.next_ns += self.gap_ns.max(1);
+            if let Some(place) = self.free.pop() {
+                self.leaving.push_back((now_ns + self.stay_ns, place));
+                return Some(place);
+            }
+            self.skipped += 1;
         }
-        self.next_ns += self.gap_ns;
-        let place = self.free.pop()?;
-        self.leaving.push_back((now_ns + self.stay_ns, place));
-        Some(place)
+        None
+    }
+
+    /// How many found no place.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// The place of one that leaves now.
@@ -142,5 +163,31 @@ impl Rush {
     /// The one in this place has been in, or was not let in.
     pub fn give_back(&mut self, place: usize) {
         self.free.push(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_restart_all_come_at_once() {
+        let mut dials = Dials::default();
+        dials.start(0..5_000, 0.0, 7);
+        assert_eq!(std::iter::from_fn(|| dials.take(7)).count(), OPENING_MAX);
+        dials.start_at_once(0..5_000, 7);
+        assert_eq!(std::iter::from_fn(|| dials.take(7)).count(), 5_000);
+    }
+
+    #[test]
+    fn guests_without_a_place_are_counted() {
+        // Ten a second that stay a second, and six places.
+        let mut guests = Guests::new((0..6).collect(), 10.0, 1.0, 0, 2 * SECOND_NS);
+        let came = std::iter::from_fn(|| guests.take_coming(SECOND_NS - 1)).count();
+        assert_eq!((came, guests.skipped()), (6, 4));
+        assert!(guests.take_leaving(2 * SECOND_NS).is_some());
+        assert!(guests.take_coming(2 * SECOND_NS).is_some());
+        assert_eq!((guests.take_coming(2 * SECOND_NS), guests.skipped()), (None, 13));
+        assert_eq!(guests.next_ns(), Some(2 * SECOND_NS - 1));
     }
 }

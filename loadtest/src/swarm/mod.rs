@@ -59,8 +59,15 @@ pub enum Command {
 /// What a thread tells.
 #[derive(Debug)]
 pub enum Report {
-    /// What it did in a second, the first being 0.
-    Second(usize, Box<Part>),
+    /// What a thread did in a second, the first being 0.
+    Second {
+        /// Which second.
+        number: usize,
+        /// Which thread.
+        thread: usize,
+        /// What it did.
+        part: Box<Part>,
+    },
     /// All it counted.
     Finished(Box<Totals>),
     /// It could not go on.

@@ -17,12 +17,21 @@ use crate::swarm::worker::Worker;
 impl Worker {
     /// Opens all but guests, so many a second; 0: as fast as they are accepted.
     pub(super) fn open(&mut self, rate: f64) {
-        let is_resident = |place: &usize| self.conns[*place].role != Role::Guest;
-        let places: Vec<_> = (0..self.conns.len()).filter(is_resident).collect();
-        self.dials.start(places.into_iter(), rate, self.plan.clock.now_ns());
+        self.dials.start(self.residents().into_iter(), rate, self.plan.clock.now_ns());
     }
 
-    pub(super) fn close_all(&mut self) {
+    /// Closes all, and opens all but guests again at once.
+    pub(super) fn reopen(&mut self) {
+        self.close_all();
+        self.dials.start_at_once(self.residents().into_iter(), self.plan.clock.now_ns());
+    }
+
+    fn residents(&self) -> Vec<usize> {
+        let is_resident = |place: &usize| self.conns[*place].role != Role::Guest;
+        (0..self.conns.len()).filter(is_resident).collect()
+    }
+
+    fn close_all(&mut self) {
         self.conns.iter_mut().for_each(Conn::close);
         self.gauges.of(self.index).open.store(0, Ordering::Relaxed);
         self.tally.totals.opening.reset();
@@ -111,7 +120,8 @@ impl Worker {
         let conn = &mut self.conns[place];
         conn.dialled_ns = self.plan.clock.now_ns();
         let target = self.plan.target(conn.index);
-        conn.dial(target, serial, self.poll.registry(), Token(place))
+        let buffer = self.plan.scenario.buffer;
+        conn.dial(target, serial, buffer, self.poll.registry(), Token(place))
     }
 }
 
@@ -126,9 +136,10 @@ pub(super) fn conns(plan: &Plan, thread: usize) -> Vec<Conn> {
     mine.map(conn).collect()
 }
 
-/// What a Gun peer answers the relay's question for its name with.
+/// What a Gun peer answers the relay's question for its name with. The name is as long as Gun makes them:
+/// relays add the names of up to seven peers to each message.
 fn greeting(index: u32, secret: u64) -> Vec<u8> {
     let text =
-        format!(r##"{{"dam":"?","pid":"lt{index:x}","@":"hi","#":"hi{secret:x}{index:x}"}}"##);
+        format!(r##"{{"dam":"?","pid":"lt{index:07x}","@":"hi","#":"hi{secret:x}{index:x}"}}"##);
     frame::masked(Opcode::Text, &[text.as_bytes()], [1, 2, 3, 4])
 }

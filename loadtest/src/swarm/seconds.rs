@@ -41,10 +41,10 @@ impl Worker {
         let wait_ns = thread_wait_ns();
         part.wait_ns = wait_ns.zip(seconds.wait_ns).map(|(now, before)| now.saturating_sub(before));
         seconds.wait_ns = wait_ns;
-        let number = seconds.next;
+        let (number, part) = (seconds.next, Box::new(part));
         seconds.next += 1;
         seconds.next_ns += SECOND_NS;
         // Nobody listens when the run was given up.
-        let _nobody = self.reports.send(Report::Second(number, Box::new(part)));
+        let _nobody = self.reports.send(Report::Second { number, thread: self.index, part });
     }
 }

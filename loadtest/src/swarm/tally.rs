@@ -37,8 +37,8 @@ pub struct Part {
     pub lag_max_ns: u64,
 }
 
-impl Part {
-    fn new() -> Self {
+impl Default for Part {
+    fn default() -> Self {
         Part {
             sent: 0,
             delivered: 0,
@@ -50,8 +50,10 @@ impl Part {
             lag_max_ns: 0,
         }
     }
+}
 
-    /// Adds what another thread did in the same second.
+impl Part {
+    /// Adds what another thread did in the same second, but for its own time.
     pub fn add(&mut self, other: &Part) {
         self.sent += other.sent;
         self.delivered += other.delivered;
@@ -59,8 +61,6 @@ impl Part {
         self.bytes_in += other.bytes_in;
         // Same bounds: adding cannot fail.
         let _same_bounds = self.latency.add(&other.latency);
-        self.cpu_ns = self.cpu_ns.zip(other.cpu_ns).map(|(a, b)| a + b);
-        self.wait_ns = self.wait_ns.zip(other.wait_ns).map(|(a, b)| a + b);
         self.lag_max_ns = self.lag_max_ns.max(other.lag_max_ns);
     }
 }
@@ -84,6 +84,8 @@ pub struct Totals {
     pub stalled_closed: u64,
     /// Guests that came in.
     pub guests: u64,
+    /// Guests that were due and did not come, as all places for them were taken.
+    pub guests_skipped: u64,
     /// Dials and handshakes that failed.
     pub failed: u64,
     /// Why the last of them failed.
@@ -105,6 +107,7 @@ impl Totals {
             closed: 0,
             stalled_closed: 0,
             guests: 0,
+            guests_skipped: 0,
             failed: 0,
             failure: None,
             unsent: 0,
@@ -128,6 +131,7 @@ impl Totals {
         self.closed += other.closed;
         self.stalled_closed += other.stalled_closed;
         self.guests += other.guests;
+        self.guests_skipped += other.guests_skipped;
         self.failed += other.failed;
         self.failure = self.failure.take().or(other.failure);
         self.unsent += other.unsent;
@@ -149,7 +153,7 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Tally { totals: Totals::new(), part: Part::new(), late: histogram(), times: None }
+        Tally { totals: Totals::new(), part: Part::default(), late: histogram(), times: None }
     }
 }
 
@@ -198,7 +202,7 @@ impl Tally {
     pub fn cut(&mut self) -> Part {
         // Same bounds: adding cannot fail.
         let _same_bounds = self.totals.latency.add(&self.part.latency);
-        std::mem::replace(&mut self.part, Part::new())
+        std::mem::take(&mut self.part)
     }
 
     /// Ends everything.

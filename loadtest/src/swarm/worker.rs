@@ -210,10 +210,7 @@ impl Worker {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Open => self.open(self.plan.scenario.ramp / self.plan.threads as f64),
-                Command::Reopen => {
-                    self.close_all();
-                    self.open(0.0);
-                }
+                Command::Reopen => self.reopen(),
                 Command::WriteFirst => self.write_first(),
                 Command::Subscribe => self.subscribe(),
                 Command::Go(times) => self.go(times),
@@ -299,6 +296,7 @@ impl Worker {
             }
         }
         self.tally.totals.counts = counts;
+        self.tally.totals.guests_skipped = self.guests.as_ref().map_or(0, Guests::skipped);
         let totals = self.tally.finish();
         // Nobody listens when the run was given up.
         let _nobody = self.reports.send(Report::Finished(Box::new(totals)));

@@ -3,8 +3,10 @@
 //! Owns: the rounds, and what a cell of the table is made of. Rounds are interleaved, so that what else
 //! this machine does hits all alike; each figure is a median with its spread. Every cell is a run of
 //! this program in a process of its own. Where `taskset` is found and there are cores enough, server
-//! and generator have a core each.
+//! and generator have a core each; a server with two cores shares one of them with the generator where
+//! there are no more.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -12,15 +14,19 @@ use std::process::Stdio;
 use serde::Serialize;
 
 use crate::args::SideArgs;
+use crate::clock;
 use crate::outcome::Outcome;
-use crate::process::Machine;
+use crate::process::{self, Machine};
 use crate::scenario::Scenario;
 use crate::server::{Server, prefixed};
 use crate::{files, stock};
+pub use compare::{Kept, compare};
 use rows::{Figure, ROWS, Row};
 use systems::Programs;
 pub use systems::System;
 
+mod compare;
+mod pins;
 mod rows;
 mod systems;
 mod table;
@@ -43,6 +49,12 @@ struct Cell {
 #[derive(Serialize)]
 struct Comparison<'a> {
     machine: Machine,
+    /// The source revision of the tree this was started in, if it is known.
+    commit: Option<String>,
+    /// When it ended, in seconds since 1970.
+    ended_unix_s: u64,
+    /// What each system says it is.
+    versions: BTreeMap<&'static str, String>,
     rounds: u32,
     seconds: f64,
     window: u32,
@@ -81,8 +93,8 @@ pub fn measure_systems(args: &SideArgs, name: &str, systems: &[System]) -> Resul
     let directory = args.out.join(name);
     fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let directory = directory.canonicalize().map_err(|error| error.to_string())?;
-    let field = Field::new(args, &directory, &systems);
-    let cells = field.rounds(&rows, &systems);
+    let field = Field::new(args, &directory, systems);
+    let cells = field.rounds(&rows);
     if cells.is_empty() {
         return Err("nothing could be measured".to_owned());
     }
@@ -122,27 +134,25 @@ fn line(cell: &Cell) -> String {
 struct Field<'a> {
     args: &'a SideArgs,
     directory: &'a Path,
+    systems: Vec<System>,
     programs: Programs,
-    /// What puts a server, and the generator, on a core of its own.
-    pins: [Vec<String>; 2],
+    /// Cores of this machine that processes can be put on; 0: they cannot.
+    cores: usize,
 }
 
 impl<'a> Field<'a> {
-    fn new(args: &'a SideArgs, directory: &'a Path, systems: &[System]) -> Self {
+    fn new(args: &'a SideArgs, directory: &'a Path, systems: Vec<System>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let pin = |core: usize| match stock::find("taskset") {
-            Some(_) if cores >= 2 => vec!["taskset".into(), "-c".into(), core.to_string()],
-            _ => Vec::new(),
-        };
-        let programs = Programs::find(systems, args.relay.as_deref(), directory);
-        Field { args, directory, programs, pins: [pin(0), pin(1)] }
+        let cores = stock::find("taskset").map_or(0, |_| cores);
+        let programs = Programs::find(&systems, args.relay.as_deref(), directory);
+        Field { args, directory, systems, programs, cores }
     }
 
-    fn rounds(&self, rows: &[&'static Row], systems: &[System]) -> Vec<Cell> {
+    fn rounds(&self, rows: &[&'static Row]) -> Vec<Cell> {
         let mut cells = Vec::new();
         for round in 1..=self.args.rounds {
             for row in rows {
-                let able = systems.iter().filter(|system| system.can(row));
+                let able = self.systems.iter().filter(|system| system.can(row));
                 for system in able.filter(|system| self.programs.has(**system)) {
                     match self.cell(row, *system, round) {
                         Ok(cell) => {
@@ -175,8 +185,10 @@ impl<'a> Field<'a> {
 
     fn cell(&self, row: &'static Row, system: System, round: u32) -> Result<Cell, String> {
         let scenario = self.scenario(row, system)?;
-        let server = self.programs.start(system, row, &scenario, &self.pins[0], self.directory)?;
-        let outcome = self.drive(&system.url(row, server.port), &scenario, &server)?;
+        let [pin, generator_pin] = pins::pins(system.cores(), self.cores);
+        let server = self.programs.start(system, row, &scenario, &pin, self.directory)?;
+        let url = system.url(row, server.port);
+        let outcome = self.drive(&url, &scenario, &server, &generator_pin)?;
         Ok(Cell {
             row: row.name,
             system,
@@ -189,7 +201,13 @@ impl<'a> Field<'a> {
     }
 
     /// Runs this program against a server.
-    fn drive(&self, url: &str, scenario: &Scenario, server: &Server) -> Result<Outcome, String> {
+    fn drive(
+        &self,
+        url: &str,
+        scenario: &Scenario,
+        server: &Server,
+        pin: &[String],
+    ) -> Result<Outcome, String> {
         let file = self.directory.join("cell.toml");
         let text = toml::to_string(scenario).map_err(|error| error.to_string())?;
         fs::write(&file, text).map_err(|error| error.to_string())?;
@@ -197,7 +215,7 @@ impl<'a> Field<'a> {
         // What an earlier cell left must not be taken for this one's.
         let _absent = fs::remove_file(&result);
         let own = std::env::current_exe().map_err(|error| error.to_string())?;
-        let output = prefixed(&self.pins[1], &own)
+        let output = prefixed(pin, &own)
             .arg(&file)
             .args(["--quiet", "--url", url, "--pid", &server.pid().to_string(), "--out"])
             .arg(self.directory)
@@ -213,6 +231,9 @@ impl<'a> Field<'a> {
         println!("\n{text}");
         let comparison = Comparison {
             machine: Machine::this(),
+            commit: process::commit(),
+            ended_unix_s: clock::unix_s(),
+            versions: self.programs.versions(&self.systems),
             rounds: self.args.rounds,
             seconds: self.args.seconds,
             window: self.args.window,
@@ -248,8 +269,9 @@ mod tests {
         let field = Field {
             args: &args,
             directory: Path::new("."),
+            systems: System::ALL.to_vec(),
             programs: Programs::default(),
-            pins: [Vec::new(), Vec::new()],
+            cores: 0,
         };
         for row in ROWS {
             assert!(field.scenario(row, System::Gunmetal).is_ok(), "{}", row.name);

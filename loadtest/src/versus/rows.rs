@@ -1,6 +1,6 @@
 //! What the systems are asked to do, and which figures are taken from it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::Outcome;
 use crate::table::{bytes, millis, number};
@@ -36,7 +36,7 @@ pub enum Kind {
 }
 
 /// A figure of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Figure {
     /// Copies or answers per server CPU second.
     Deliveries,

@@ -1,22 +1,26 @@
 //! What is compared: the systems, what each can do, and how it is started and spoken to.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::rows::{Kind, Row};
+use crate::floor;
 use crate::message::{Exchange, Protocol, Style};
 use crate::scenario::Scenario;
 use crate::server::{self, Server};
 use crate::stock;
 
 /// What is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum System {
     /// One reactor and one writer.
     Gunmetal,
     /// As many threads as it likes.
     GunmetalDefault,
+    /// Two reactors, two writers and two cores.
+    GunmetalTwoCores,
     /// Stock Gun without AXE.
     Gun,
     /// Stock Gun as it is installed.
@@ -31,13 +35,16 @@ pub enum System {
     FloorEach,
     /// The kernel, one write per wake-up.
     FloorWake,
+    /// The same, each message longer by the names that relays of Gun add.
+    FloorWakeGrown,
 }
 
 impl System {
     /// Every system.
-    pub const ALL: [System; 9] = [
+    pub const ALL: [System; 11] = [
         System::Gunmetal,
         System::GunmetalDefault,
+        System::GunmetalTwoCores,
         System::Gun,
         System::GunAxe,
         System::Rod,
@@ -45,15 +52,17 @@ impl System {
         System::Broadcaster,
         System::FloorEach,
         System::FloorWake,
+        System::FloorWakeGrown,
     ];
     /// Those that `floor` measures.
-    pub const FLOORS: [System; 2] = [System::FloorEach, System::FloorWake];
+    pub const FLOORS: [System; 3] = [System::FloorEach, System::FloorWake, System::FloorWakeGrown];
 
     /// What the table calls it.
     pub fn name(self) -> &'static str {
         match self {
             System::Gunmetal => "gunmetal 1+1",
             System::GunmetalDefault => "gunmetal",
+            System::GunmetalTwoCores => "gunmetal 2 cores",
             System::Gun => "Gun without AXE",
             System::GunAxe => "Gun",
             System::Rod => "rod",
@@ -61,17 +70,28 @@ impl System {
             System::Broadcaster => "broadcaster",
             System::FloorEach => "floor per message",
             System::FloorWake => "floor per wake-up",
+            System::FloorWakeGrown => "floor per wake-up grown",
         }
     }
 
     /// Whether it is measured when no column is named: on one core the relay's own choice of threads is
-    /// not another system.
+    /// not another system; two cores, and longer messages, answer questions of their own.
     pub fn is_usual(self) -> bool {
-        self != System::GunmetalDefault
+        !matches!(self, System::GunmetalDefault | System::GunmetalTwoCores | System::FloorWakeGrown)
     }
 
     fn is_floor(self) -> bool {
-        matches!(self, System::FloorEach | System::FloorWake)
+        matches!(self, System::FloorEach | System::FloorWake | System::FloorWakeGrown)
+    }
+
+    /// Whether it is a relay of this project.
+    pub fn is_gunmetal(self) -> bool {
+        matches!(self, System::Gunmetal | System::GunmetalDefault | System::GunmetalTwoCores)
+    }
+
+    /// Cores that it is given, where there are so many.
+    pub fn cores(self) -> usize {
+        if self == System::GunmetalTwoCores { 2 } else { 1 }
     }
 
     /// Whether it can do a work at all.
@@ -81,7 +101,8 @@ impl System {
             // Only relays know whom to answer and what they have heard.
             Kind::Answers => self != System::Broadcaster,
             Kind::Repeats => !matches!(self, System::Broadcaster | System::Nats),
-            Kind::Connect => self != System::FloorWake,
+            // A wake-up lets as many in as have come: there is one floor.
+            Kind::Connect => !matches!(self, System::FloorWake | System::FloorWakeGrown),
             Kind::Memory => !self.is_floor(),
         }
     }
@@ -120,19 +141,21 @@ impl Programs {
         let note = |system: &str, found: Result<PathBuf, String>| {
             found.inspect_err(|why| println!("{system} is left out: {why}")).ok()
         };
-        let in_path = |program: &str| stock::find(program).ok_or("it is not in PATH".to_owned());
+        let in_path = |program: &str, how: &str| {
+            stock::find(program).ok_or_else(|| format!("{program} is not in PATH; {how}"))
+        };
         let mut found = Programs::default();
-        if has(&[System::Gunmetal, System::GunmetalDefault]) {
+        if systems.iter().any(|system| system.is_gunmetal()) {
             found.relay = note("gunmetal", server::relay_binary(relay));
         }
         if has(&[System::Gun, System::GunAxe]) {
             found.gun = note("Gun", stock::install_gun(directory));
         }
         if has(&[System::Nats]) {
-            found.nats = note("NATS", in_path("nats-server"));
+            found.nats = note("NATS", in_path("nats-server", stock::GET_NATS));
         }
         if has(&[System::Rod]) {
-            found.rod = note("rod", in_path("rod"));
+            found.rod = note("rod", in_path("rod", stock::GET_ROD));
         }
         if has(&[System::Broadcaster]) {
             found.broadcaster = note("the broadcaster", server::broadcaster_binary());
@@ -142,13 +165,25 @@ impl Programs {
 
     fn of(&self, system: System) -> Option<&Path> {
         match system {
-            System::Gunmetal | System::GunmetalDefault => self.relay.as_deref(),
+            system if system.is_gunmetal() => self.relay.as_deref(),
             System::Gun | System::GunAxe => self.gun.as_deref(),
             System::Nats => self.nats.as_deref(),
             System::Rod => self.rod.as_deref(),
             System::Broadcaster => self.broadcaster.as_deref(),
-            System::FloorEach | System::FloorWake => None,
+            _ => None,
         }
+    }
+
+    /// What each of these systems says it is.
+    pub fn versions(&self, systems: &[System]) -> BTreeMap<&'static str, String> {
+        let version = |system: System| match system {
+            System::Gun | System::GunAxe => stock::gun_version(),
+            System::Broadcaster => stock::BROADCASTER.to_owned(),
+            floor if floor.is_floor() => concat!("loadtest ", env!("CARGO_PKG_VERSION")).to_owned(),
+            _ => self.of(system).map_or_else(String::new, stock::version_of),
+        };
+        let found = systems.iter().filter(|system| self.has(**system));
+        found.map(|system| (system.name(), version(*system))).collect()
     }
 
     /// Whether a system can be started.
@@ -181,13 +216,22 @@ impl Programs {
             System::Rod => stock::start_rod(program, pin, &log),
             System::Broadcaster => stock::start_broadcaster(program, pin, &log),
             _ => {
-                let one = ["--reactors", "1", "--writers", "1"].map(str::to_owned);
-                let arguments = if system == System::Gunmetal { &one[..] } else { &[] };
-                let mut servers = server::start_relays(program, 1, arguments, pin, directory)?;
+                let arguments = relay_arguments(system);
+                let mut servers = server::start_relays(program, 1, &arguments, pin, directory)?;
                 servers.pop().ok_or_else(|| "it is not there".to_owned())
             }
         }
     }
+}
+
+/// How many threads a relay is told to have.
+fn relay_arguments(system: System) -> Vec<String> {
+    let threads = match system {
+        System::Gunmetal => "1",
+        System::GunmetalTwoCores => "2",
+        _ => return Vec::new(),
+    };
+    ["--reactors", threads, "--writers", threads].map(str::to_owned).into()
 }
 
 fn start_floor(
@@ -213,8 +257,11 @@ fn start_floor(
     if scenario.repeat > 1 {
         arguments.push("--repeats".to_owned());
     }
-    if system == System::FloorWake {
+    if system != System::FloorEach {
         arguments.push("--coalesce".to_owned());
+    }
+    if system == System::FloorWakeGrown {
+        arguments.extend(["--grown-by".to_owned(), floor::names_bytes(scenario).to_string()]);
     }
     stock::start_floor("floor-server", &arguments, pin, log)
 }

@@ -61,6 +61,18 @@ fn line(cells: &[Cell], row: &'static str, figure: Figure, system: System) -> Op
     })
 }
 
+/// What has to be known of a column.
+const NOTES: &[(System, &str)] = &[
+    (
+        System::GunmetalTwoCores,
+        "two reactors and two writers on two cores, which the generator may use as well where there are no more",
+    ),
+    (
+        System::FloorWakeGrown,
+        "behind each message as many bytes more as a relay of Gun has to add for the names of up to seven peers",
+    ),
+];
+
 /// The systems of these lines, in their order.
 fn systems(lines: &[Line]) -> Vec<System> {
     let has = |system: &System| lines.iter().any(|line| line.system == *system);
@@ -86,8 +98,8 @@ pub fn table(lines: &[Line], args: &SideArgs) -> String {
         find(lines, head, system).map(|line| entry(line, &mut marks))
     });
     let mut text = figures;
-    if let Some(base) = systems.iter().copied().find(|system| is_gunmetal(*system)) {
-        let others: Vec<_> = systems.iter().copied().filter(|other| !is_gunmetal(*other)).collect();
+    if let Some(base) = systems.iter().copied().find(|system| system.is_gunmetal()) {
+        let others: Vec<_> = systems.iter().copied().filter(|other| !other.is_gunmetal()).collect();
         let title = format!("{} is better by", base.name());
         let ratios = grid(&title, &others, &heads(lines), |head, system| {
             let ratio = better_by(find(lines, head, base)?, find(lines, head, system)?)?;
@@ -101,14 +113,15 @@ pub fn table(lines: &[Line], args: &SideArgs) -> String {
          generator on a core each where there are cores; {}, {} cores, {}.\n",
         args.rounds, args.seconds, args.window, machine.cpu, machine.cores, machine.system
     ));
+    for (system, note) in NOTES {
+        if systems.contains(system) {
+            text.push_str(&format!("{}: {note}\n", system.name()));
+        }
+    }
     for (mark, meaning) in marks {
         text.push_str(&format!("{mark}: {meaning}\n"));
     }
     text
-}
-
-fn is_gunmetal(system: System) -> bool {
-    matches!(system, System::Gunmetal | System::GunmetalDefault)
 }
 
 /// How many times better: more of a throughput, less of a time or of memory.

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use gunmetal::ws::frame;
@@ -11,6 +11,9 @@ use gunmetal::ws::upgrade::{self, HeadLimits};
 
 /// How often the fault happens: once in so many copies.
 const ONCE_IN: u64 = 1000;
+
+/// How a peer's greeting begins; it is for the relay alone.
+const GREETING: &[u8] = br#"{"dam""#;
 
 /// What the relay does wrong, to one copy in a thousand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,30 @@ pub enum Fault {
     Reorder,
     Echo,
     Corrupt,
+}
+
+/// Whether the hall reads on. It stops by itself after so many texts, until it is told to go on.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// How many texts were read, and whether it goes on.
+    state: Mutex<(u32, bool)>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// The hall goes on, and does not stop again.
+    pub fn open(&self) {
+        self.state.lock().unwrap().1 = true;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self, stop_after: u32) {
+        let mut state = self.state.lock().unwrap();
+        state.0 += 1;
+        while state.0 > stop_after && !state.1 {
+            state = self.opened.wait(state).unwrap();
+        }
+    }
 }
 
 /// Everybody who is connected.
@@ -38,19 +65,31 @@ struct Peer {
 
 /// Starts the relay. Returns its port.
 pub fn start(fault: Fault) -> u16 {
+    let gate = Arc::new(Gate::default());
+    gate.open();
+    start_with(fault, gate, 0)
+}
+
+/// Starts a relay without fault that stops reading after so many texts, until its gate is opened.
+pub fn start_gated(stop_after: u32) -> (u16, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    (start_with(Fault::None, gate.clone(), stop_after), gate)
+}
+
+fn start_with(fault: Fault, gate: Arc<Gate>, stop_after: u32) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let hall = Arc::new(Mutex::new(Hall { fault, copies: 0, peers: Vec::new() }));
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let hall = hall.clone();
-            thread::spawn(move || serve(stream, &hall));
+            let (hall, gate) = (hall.clone(), gate.clone());
+            thread::spawn(move || serve(stream, &hall, &|| gate.pass(stop_after)));
         }
     });
     port
 }
 
-fn serve(mut stream: TcpStream, hall: &Mutex<Hall>) -> Option<()> {
+fn serve(mut stream: TcpStream, hall: &Mutex<Hall>, wait: &dyn Fn()) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut input = open(&mut stream)?;
     let place = {
@@ -65,6 +104,9 @@ fn serve(mut stream: TcpStream, hall: &Mutex<Hall>) -> Option<()> {
         let mut at = 0;
         while let Ok(Some(event)) = reader.next(&mut input, &mut at) {
             if let Event::Text(text) = event {
+                if !text.starts_with(GREETING) {
+                    wait();
+                }
                 hall.lock().unwrap_or_else(PoisonError::into_inner).pass(place, &text);
             }
         }
@@ -93,7 +135,7 @@ fn open(stream: &mut TcpStream) -> Option<Vec<u8>> {
 
 impl Hall {
     fn pass(&mut self, from: usize, text: &[u8]) {
-        if text.starts_with(br#"{"dam""#) {
+        if text.starts_with(GREETING) {
             return;
         }
         for to in 0..self.peers.len() {
