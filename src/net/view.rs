@@ -136,7 +136,7 @@ impl View {
         if self.memory.pressure() >= Pressure::High {
             let (held, max) = (self.memory.held() >> 20, self.memory.held_max() >> 20);
             reasons.push(format!(
-                "memory: peers hold {held} MiB of the {max} MiB that --memory-max leaves for them; new ones are refused from nine tenths on"
+                "memory: peers hold {held} MiB of the {max} MiB that --memory-max leaves for them; new ones are turned away from nine tenths on"
             ));
         }
         reasons
