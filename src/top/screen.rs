@@ -83,6 +83,7 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::admin::process::Process;
     use crate::admin::stats::Stats;
     use crate::top::pace::Pace;
 
@@ -91,8 +92,13 @@ pub(super) mod tests {
         let delays = json!({"count": 9, "window_seconds": 9.5, "p50_seconds": 0.00021,
             "p99_seconds": 0.0014, "max_seconds": 0.012});
         let thread = |name: &str, queued: u64| json!({"name": name, "busy_seconds": 1.0, "turns": 5, "queued": queued});
-        let process = json!({"cpu_seconds": 2.0, "resident_bytes": 125829120, "virtual_bytes": 1, "open_fds": 1240,
-            "max_fds": 1048576, "threads": 9, "start_time_seconds": 1.0});
+        let process = Process {
+            cpu_seconds: 2.0,
+            resident_bytes: 125_829_120,
+            open_fds: 1240,
+            max_fds: 1_048_576,
+            ..Process::default()
+        };
         let stats = json!({
             "version": "9.9", "pid": "RELAY0001", "uptime_seconds": 65.0, "unready": ["draining"], "stuck": [],
             "connections": 3, "connections_max": 100, "peers_inbound": 2, "peers_outbound": 1,

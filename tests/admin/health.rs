@@ -32,7 +32,14 @@ fn a_full_relay_is_live_and_not_ready() {
 #[test]
 fn a_relay_that_can_accept_nobody_says_so_and_recovers() {
     let setup = Setup::new(Kind::Gunmetal).open_files_max(80).flags(&["--admin=127.0.0.1:0"]);
-    let mut relay = setup.flags(&["--connections-max=1000", "--handshake-timeout=300"]).start();
+    let mut relay = setup
+        .flags(&[
+            "--connections-max=1000",
+            "--handshake-timeout=300",
+            "--reactors=2",
+            "--writers=2",
+        ])
+        .start();
     let admin = relay.admin();
     let (mut a, mut b) = (Peer::join(&relay, "AAAAAAAAA"), Peer::join(&relay, "BBBBBBBBB"));
     assert_eq!(get(admin, "/readyz").status, 200);
