@@ -9,10 +9,11 @@
 //! heads of a bounded size; further ones wait in the kernel.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::future::pending;
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -102,21 +103,44 @@ impl Serving {
     }
 }
 
+/// A file that is open for nothing. When the process may open no more, its place is for somebody who wants to know why.
+#[derive(Clone, Default)]
+struct Spare(Arc<Mutex<Option<File>>>);
+
+impl Spare {
+    /// Has one, if the system gives it.
+    fn keep(&self) {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.is_none() {
+            *file = File::open("/dev/null").ok();
+        }
+    }
+
+    /// Gives it up. Says whether there was one.
+    fn give(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    }
+}
+
 async fn accept_all(listener: tokio::net::TcpListener, handler: Arc<dyn Handler>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let (places, spare) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Spare::default());
+    spare.keep();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let handler = handler.clone();
+                let (handler, spare) = (handler.clone(), spare.clone());
                 tokio::spawn(async move {
                     serve_connection(stream, handler).await;
+                    spare.keep();
                     drop(place);
                 });
             }
+            Err(_) if spare.give() => {}
             Err(error) => {
                 tracing::debug!(%error, "cannot accept an HTTP connection");
                 sleep(ACCEPT_PAUSE).await;
+                spare.keep();
             }
         }
     }

@@ -85,6 +85,8 @@ counters! {
     RejectedProxyHeader = "rejected_proxy_header",
     /// Requests for files turned away because as many were being answered as may be.
     RejectedWww = "rejected_www",
+    /// Requests for files turned away because as many of their address were being answered as may be.
+    RejectedAddressWww = "rejected_address_www",
     /// Answers with a file that were begun and not finished, or could not be begun.
     WwwFailures = "www_failures",
     /// Times a peer was not read for a while because it went over its rates.
@@ -111,6 +113,12 @@ counters! {
     AcceptPauses = "accept_pauses",
     /// Bytes read from sockets; under TLS of plaintext.
     BytesIn = "bytes_in",
+    /// Bytes read from peers.
+    PeerBytesIn = "peer_bytes_in",
+    /// Bytes read before there was a peer: requests, whole ones and others.
+    HttpBytesIn = "http_bytes_in",
+    /// Bytes of the texts of frames read, without the frames around them; under TLS of plaintext.
+    TextBytesIn = "text_bytes_in",
     /// Text frames read.
     FramesIn = "frames_in",
     /// Binary frames read and ignored.
@@ -125,6 +133,12 @@ counters! {
     MessagesIn = "messages_in",
     /// Messages passed on to everybody else.
     Broadcast = "broadcast",
+    /// Of them, messages with data.
+    BroadcastPuts = "broadcast_puts",
+    /// Of them, messages that ask and have no data.
+    BroadcastGets = "broadcast_gets",
+    /// Of them, messages with neither.
+    BroadcastOthers = "broadcast_others",
     /// Answers passed on to the peer that asked.
     Routed = "routed",
     /// Control messages and errors the relay said itself.
@@ -169,8 +183,18 @@ counters! {
     PingsOut = "pings_out",
     /// Pongs handed to peers' queues.
     PongsOut = "pongs_out",
+    /// Close frames handed to peers' queues.
+    ClosesOut = "closes_out",
+    /// Bytes of frames of messages handed to peers' queues.
+    MessageBytesOut = "message_bytes_out",
+    /// Bytes of heartbeats, pings, pongs and close frames handed to peers' queues.
+    ControlBytesOut = "control_bytes_out",
     /// Bytes written to sockets, files and other plain answers included; under TLS of plaintext.
     BytesOut = "bytes_out",
+    /// Bytes written to peers, the answer to their request included.
+    PeerBytesOut = "peer_bytes_out",
+    /// Bytes written to others: plain answers and files.
+    HttpBytesOut = "http_bytes_out",
     /// Write calls made.
     Writes = "writes",
     /// Peers closed because they read too slowly: backlog over `--backlog-bytes-max`.

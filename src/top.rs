@@ -1,19 +1,24 @@
 //! `gunmetal top`: a running relay in a terminal, as its admin listener tells about it.
 //!
-//! Owns: asking `/stats.json` and `/peers.json`, and when. [`table`]: what is told. [`screen`]: how it is drawn. Must
-//! not know: how the relay works.
+//! Owns: asking `/stats.json` and `/peers.json`, and when. [`pace`]: what went on between two looks. [`picture`] and
+//! [`table`]: what is told, in which [`words`]. [`screen`]: how it is drawn. Must not know: how the relay works.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use serde::de::DeserializeOwned;
 
-use self::table::Picture;
+use self::pace::History;
+use self::picture::Picture;
 
+pub mod pace;
+pub mod picture;
 pub mod screen;
 pub mod table;
+pub mod words;
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -27,15 +32,16 @@ const HEADERS_MAX: usize = 64;
 const PEERS_MAX: usize = 200;
 
 /// Shows the relay whose admin listens at `admin` until a key ends it; once and as text when that is asked for or
-/// nobody would see a screen.
+/// nobody would see a screen. That takes a second: rates need two looks.
 ///
 /// # Errors
 /// No relay answers, or the terminal cannot be used.
 pub fn run(admin: SocketAddr, once: bool) -> io::Result<()> {
-    let mut sort = 0;
-    let picture = look(admin, sort)?;
+    let mut watch = Watch::new(admin);
+    let picture = watch.look(0)?;
     if once || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        let written = io::stdout().write_all(picture.text().as_bytes());
+        thread::sleep(INTERVAL);
+        let written = io::stdout().write_all(watch.look(0)?.text().as_bytes());
         // A pipe that is closed has read enough.
         return written.or_else(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Ok(()),
@@ -43,11 +49,11 @@ pub fn run(admin: SocketAddr, once: bool) -> io::Result<()> {
         });
     }
     ratatui::run(|terminal| {
-        let mut seen = Ok(picture);
+        let (mut sort, mut seen) = (0, Ok(picture));
         loop {
             terminal.draw(|frame| screen::draw(frame, admin, sort, &seen))?;
             match wait_for_key(&mut sort)? {
-                Wish::Look => seen = look(admin, sort).map_err(|error| error.to_string()),
+                Wish::Look => seen = watch.look(sort).map_err(|error| error.to_string()),
                 Wish::Quit => return Ok(()),
             }
         }
@@ -84,17 +90,37 @@ fn wait_for_key(sort: &mut usize) -> io::Result<Wish> {
     Ok(Wish::Look)
 }
 
-fn look(admin: SocketAddr, sort: usize) -> io::Result<Picture> {
-    let explain = |error: io::Error| {
-        let text = format!(
-            "no relay answers at http://{admin}/: {error}. Name its admin address: --admin ADDRESS:PORT"
-        );
-        io::Error::new(error.kind(), text)
-    };
-    let (_, sort, _) = table::SORTS[sort];
-    let stats = fetch(admin, "/stats.json").map_err(explain)?;
-    let peers = fetch(admin, &format!("/peers.json?sort={sort}&limit={PEERS_MAX}"));
-    Ok(Picture { stats, peers: peers.map_err(explain)? })
+/// Looks at one relay again and again.
+pub struct Watch {
+    admin: SocketAddr,
+    history: History,
+}
+
+impl Watch {
+    /// Of the relay whose admin listens at `admin`, which was not looked at yet.
+    pub fn new(admin: SocketAddr) -> Watch {
+        Watch { admin, history: History::default() }
+    }
+
+    /// The relay now, its peers in an order of [`table::SORTS`].
+    ///
+    /// # Errors
+    /// No relay answers.
+    pub fn look(&mut self, sort: usize) -> io::Result<Picture> {
+        let admin = self.admin;
+        let explain = |error: io::Error| {
+            let text = format!(
+                "no relay answers at http://{admin}/: {error}. Name its admin address: --admin ADDRESS:PORT"
+            );
+            io::Error::new(error.kind(), text)
+        };
+        let (_, order, _) = table::SORTS[sort];
+        let stats = fetch(admin, "/stats.json").map_err(explain)?;
+        let peers = fetch(admin, &format!("/peers.json?sort={order}&limit={PEERS_MAX}"));
+        let peers = peers.map_err(explain)?;
+        let pace = self.history.pace(&stats);
+        Ok(Picture { admin, stats, pace, peers, sort })
+    }
 }
 
 /// Asks for a path, and reads the JSON that is the answer.

@@ -14,6 +14,7 @@ use std::process::Command;
 
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use certs::Authority;
 use support::browser::{self, Browser};
@@ -26,6 +27,8 @@ use support::wait;
 
 /// As many requests as are answered at a time.
 const CONNECTIONS_MAX: usize = gunmetal::net::web::CONNECTIONS_MAX;
+/// Of one address.
+const ADDRESS_CONNECTIONS_MAX: usize = gunmetal::net::web::ADDRESS_CONNECTIONS_MAX;
 
 fn start(dir: &Path, flags: &[&str]) -> Relay {
     let dir = dir.to_str().expect("UTF-8");
@@ -213,8 +216,7 @@ fn a_big_file_comes_whole_in_plain_and_through_tls() {
 }
 
 /// Asks for a file that is too big to be sent to somebody who reads nothing; returns when its answer has begun.
-fn hold(relay: &Relay) -> TcpStream {
-    let mut stream = relay.connect();
+fn hold(mut stream: TcpStream) -> TcpStream {
     stream.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").expect("ask");
     let mut status = [0; 12];
     stream.read_exact(&mut status).expect("an answer");
@@ -229,11 +231,59 @@ fn site_with_endless_file() -> Scratch {
     site
 }
 
+/// A connection from another address of this machine.
+fn connect_from(relay: &Relay, last: u8) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let from = SocketAddr::from(([127, 0, 0, last], 0));
+    socket.bind(&from.into()).expect("an address of the loopback network");
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], relay.port)).into()).expect("connect");
+    socket.into()
+}
+
+#[test]
+fn an_address_that_holds_its_places_keeps_files_from_nobody_else() {
+    let site = site_with_endless_file();
+    let mut relay = start(&site.0.join("www"), &["--stall-timeout=600", "--admin=127.0.0.1:0"]);
+    let mut held: Vec<_> = (0..ADDRESS_CONNECTIONS_MAX).map(|_| hold(relay.connect())).collect();
+    for _ in 0..3 {
+        let refused = get(&relay, "/app.js");
+        assert_eq!((refused.status, refused.header("retry-after")), (429, "1"), "{refused:?}");
+    }
+    relay.process.logged("who was turned away", |line| {
+        line.contains("turned away: your address asks for too many files").then_some(())
+    });
+    let ask =
+        |last: u8| http::request(connect_from(&relay, last), &["GET /app.js HTTP/1.1", "Host: a"]);
+    for last in 2..10 {
+        assert_eq!(ask(last).status, 200, "127.0.0.{last}");
+    }
+    let admin = relay.admin();
+    assert_eq!(stats(admin)["counters"]["rejected_address_www"], 3);
+    held.pop();
+    wait::until("a place that is free again", || {
+        (get(&relay, "/app.js").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_proxy_that_is_trusted_has_no_limit_of_an_address() {
+    let site = site_with_endless_file();
+    let relay = start(&site.0.join("www"), &["--stall-timeout=600", "--trust=127.0.0.1"]);
+    let _held: Vec<_> = (0..ADDRESS_CONNECTIONS_MAX).map(|_| hold(relay.connect())).collect();
+    assert_eq!(get(&relay, "/app.js").status, 200, "of nobody it names");
+    let named = |client: &str| {
+        let line = format!("X-Forwarded-For: {client}");
+        ask(&relay, "GET", "/app.js", &[&line]).status
+    };
+    assert_eq!(named("10.0.0.1"), 200);
+}
+
 #[test]
 fn further_requests_get_503_and_peers_do_not_notice() {
     let site = site_with_endless_file();
     let relay = start(&site.0.join("www"), &["--stall-timeout=600"]);
-    let mut held: Vec<_> = (0..CONNECTIONS_MAX).map(|_| hold(&relay)).collect();
+    let from = |place: usize| connect_from(&relay, 2 + (place / ADDRESS_CONNECTIONS_MAX) as u8);
+    let mut held: Vec<_> = (0..CONNECTIONS_MAX).map(|place| hold(from(place))).collect();
     let refused = get(&relay, "/app.js");
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{refused:?}");
     assert_eq!(get(&relay, "/healthz").status, 200);
@@ -286,7 +336,7 @@ fn a_connection_is_counted_until_its_file_is_sent() {
     );
     let admin = relay.admin();
     let open = || stats(admin)["connections"].as_u64().expect("a number");
-    let held = [hold(&relay), hold(&relay)];
+    let held = [hold(relay.connect()), hold(relay.connect())];
     assert_eq!(open(), 2);
     assert_eq!(get(&relay, "/app.js").status, 429);
     drop(held);
@@ -301,7 +351,7 @@ fn a_connection_is_counted_until_its_file_is_sent() {
 fn who_takes_nothing_is_cut_off() {
     let site = site_with_endless_file();
     let mut relay = start(&site.0.join("www"), &["--stall-timeout=1", "--log=debug"]);
-    let _held = hold(&relay);
+    let _held = hold(relay.connect());
     relay.process.logged("the end of the answer", |line| {
         line.contains("a request for a file was not answered whole").then_some(())
     });

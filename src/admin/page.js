@@ -223,18 +223,33 @@ function showPeers(answer) {
   ]), 'Nobody left since the relay was started.');
 }
 
-const ENDINGS = {
+// What people call counters; the test of this page knows which have to be here.
+const WORDS = {
   closed_peer: 'the peer hung up', closed_http: 'a plain HTTP request was answered', closed_slow: 'read too slowly',
   closed_stalled: 'stopped reading', closed_silent: 'answered no ping', closed_protocol: 'broke the WebSocket protocol',
   closed_handshake: 'its request took too long', closed_itself: 'a link to this relay itself',
   closed_stopping: 'the relay stops', closed_broken: 'the operating system failed',
+  closed_memory: 'memory was full, and it held the most',
+  rejected_full: 'as many connections as may be', rejected_pace: 'all together came too fast',
+  rejected_address_full: 'its address had as many connections as it may',
+  rejected_address_pace: 'its address came too fast', rejected_memory: 'memory was nearly full',
+  rejected_origin: 'a page of another origin', rejected_token: 'token missing or wrong',
+  rejected_proxy_header: 'a proxy without its PROXY header', rejected_www: 'too many asked for files',
+  rejected_address_www: 'its address asked for too many files', rejected_head: 'no acceptable HTTP',
+  rejected_tls_full: 'too many TLS handshakes',
+  dropped_duplicate_id: 'heard before', dropped_duplicate_hash: 'the same answer came before',
+  dropped_lost_ack: 'answer to nobody who is here', dropped_not_found: '"not found" after others had data',
+  dropped_same_hash: 'the asker has it', dropped_echo: 'answer to who said it', dropped_skipped: 'the asker was named in ><',
+  dropped_link_down: 'frames for a link that was down',
+  refused_too_big: 'too big', refused_broken: 'not JSON', refused_too_deep: 'nested too deep',
+  ignored: 'heartbeats and empty frames', binary_in: 'binary frames', unknown_verbs: 'verbs of no meaning here',
 };
 
 function showCounters(table, stats, prefixes, empty) {
   const rows = Object.entries(stats.counters)
     .filter(([name, value]) => value > 0 && prefixes.some(prefix => name.startsWith(prefix)))
     .sort((one, other) => other[1] - one[1])
-    .map(([name, value]) => [cell(ENDINGS[name] ?? name.replaceAll('_', ' ')), number(value.toLocaleString('en'))]);
+    .map(([name, value]) => [cell(WORDS[name] ?? name.replaceAll('_', ' ')), number(value.toLocaleString('en'))]);
   fillRows(table, rows, empty);
 }
 
@@ -275,7 +290,8 @@ function show(stats, answer) {
   }
   showPeers(answer);
   showCounters('drops', stats, ['dropped_', 'refused_', 'ignored', 'binary_', 'unknown_'], 'Nothing was dropped or refused.');
-  showCounters('ends', stats, ['closed_', 'rejected_'], 'None so far.');
+  showCounters('ends', stats, ['closed_'], 'None so far.');
+  showCounters('rejections', stats, ['rejected_'], 'Nobody was turned away.');
   showThreads(stats, rates);
 }
 

@@ -14,6 +14,7 @@ use prometheus::proto::{
 };
 
 use super::process::Process;
+use super::stats::queued_turns;
 use super::survey::{Survey, Surveyor};
 use crate::metrics::Counter;
 use crate::net::view::View;
@@ -137,14 +138,27 @@ impl Page {
         let (received, sent) = ("Frames read, by kind.", "Frames handed to peers, by kind.");
         let routed = "Messages passed on, and answers the relay gave itself.";
         let joined = "Connections that became peers.";
+        let read =
+            "Bytes read from sockets, of peers and before there is one; under TLS of plaintext.";
+        let written = "Bytes written to sockets, to peers and to others; under TLS of plaintext.";
+        let handed = "Bytes of frames handed to peers, by kind.";
+        let broadcast = "Messages passed on to everybody else, by what they have.";
         let (name, help, label) = match counter {
-            // The sum of those below it.
-            Counter::Closed => return,
+            // Sums of others.
+            Counter::Closed | Counter::BytesIn | Counter::BytesOut => return,
             Counter::Accepted => ("connections_accepted", counter.help(), None),
             Counter::Joined => ("peers_joined", joined, Some(("direction", "inbound"))),
             Counter::LinksUp => ("peers_joined", joined, Some(("direction", "outbound"))),
-            Counter::BytesIn => ("received_bytes", counter.help(), None),
-            Counter::BytesOut => ("sent_bytes", counter.help(), None),
+            Counter::PeerBytesIn => ("received_bytes", read, Some(("kind", "websocket"))),
+            Counter::HttpBytesIn => ("received_bytes", read, Some(("kind", "http"))),
+            Counter::TextBytesIn => ("received_text_bytes", counter.help(), None),
+            Counter::PeerBytesOut => ("sent_bytes", written, Some(("kind", "websocket"))),
+            Counter::HttpBytesOut => ("sent_bytes", written, Some(("kind", "http"))),
+            Counter::MessageBytesOut => ("sent_frame_bytes", handed, Some(("kind", "messages"))),
+            Counter::ControlBytesOut => ("sent_frame_bytes", handed, Some(("kind", "control"))),
+            Counter::BroadcastPuts => ("messages_broadcast", broadcast, Some(("kind", "put"))),
+            Counter::BroadcastGets => ("messages_broadcast", broadcast, Some(("kind", "get"))),
+            Counter::BroadcastOthers => ("messages_broadcast", broadcast, Some(("kind", "other"))),
             Counter::FramesIn => ("received_frames", received, Some(("kind", "text"))),
             Counter::BinaryIn => ("received_frames", received, Some(("kind", "binary"))),
             Counter::PingsIn => ("received_frames", received, Some(("kind", "ping"))),
@@ -154,6 +168,7 @@ impl Page {
             Counter::HeartbeatsOut => ("sent_frames", sent, Some(("kind", "heartbeat"))),
             Counter::PingsOut => ("sent_frames", sent, Some(("kind", "ping"))),
             Counter::PongsOut => ("sent_frames", sent, Some(("kind", "pong"))),
+            Counter::ClosesOut => ("sent_frames", sent, Some(("kind", "close"))),
             Counter::MessagesIn => ("received_messages", counter.help(), None),
             Counter::CopiesOut => ("sent_copies", counter.help(), None),
             Counter::Broadcast => ("messages_routed", routed, Some(("route", "broadcast"))),
@@ -201,10 +216,9 @@ impl Page {
             );
             let turns = one.turns() as f64;
             self.count("gunmetal_thread_turns_total", "Turns of the thread.", &thread, turns);
-            if one.name.starts_with("writer") {
-                let queued = one.queued.get() as f64;
+            if let Some(queued) = queued_turns(view, &one.name) {
                 let help = "Turns of readers that wait for the writer.";
-                self.gauge("gunmetal_queue_turns", help, &thread, queued);
+                self.gauge("gunmetal_queue_turns", help, &thread, queued as f64);
             }
         }
     }

@@ -153,12 +153,18 @@ fn links(view: &View) -> Vec<LinkStats> {
 fn threads(view: &View) -> Vec<ThreadStats> {
     let loops = view.metrics().loops();
     let stats = |one: &std::sync::Arc<crate::metrics::loops::Loop>| ThreadStats {
+        queued: queued_turns(view, &one.name).unwrap_or(0),
         name: one.name.clone(),
         busy_seconds: one.busy().as_secs_f64(),
         turns: one.turns(),
-        queued: one.queued.get(),
     };
     loops.iter().map(stats).collect()
+}
+
+/// Turns of readers that wait for the writer thread of this name; `None`: it is none.
+pub fn queued_turns(view: &View, thread: &str) -> Option<u64> {
+    let index: usize = thread.strip_prefix("writer-")?.parse().ok()?;
+    view.queued_turns().get(index).map(|turns| *turns as u64)
 }
 
 fn counters(view: &View) -> BTreeMap<String, u64> {

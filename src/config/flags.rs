@@ -57,7 +57,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "URL,URL", help_heading = "Network", value_parser = Peers::parse,
           default_value = "", hide_default_value = true)]
     peers: Peers,
-    /// Connections open at the same time, further ones are refused [default: from the open-file limit]
+    /// Connections open at the same time, further ones are turned away [default: from the open-file limit]
     #[arg(long, value_name = "COUNT", help_heading = "Network", value_parser = count(1..=10_000_000))]
     connections_max: Option<usize>,
 
@@ -73,7 +73,7 @@ pub(crate) struct Flags {
     /// Roots that wss:// links are verified against, as a PEM file [default: the system's, or SSL_CERT_FILE]
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_roots: Option<PathBuf>,
-    /// TLS handshakes at the same time, further connections are refused
+    /// TLS handshakes at the same time, further connections are turned away
     #[arg(long, value_name = "COUNT", help_heading = "TLS", default_value_t = 4096, value_parser = count(1..=1_000_000))]
     tls_handshakes_max: usize,
     /// Threads that make TLS handshakes, at most 64; 0: one for two cores
@@ -126,7 +126,7 @@ pub(crate) struct Flags {
     /// an eighth of --memory-max holds]
     #[arg(long, value_name = "COUNT", help_heading = "Limits", value_parser = count(1000..=1_000_000_000))]
     dedup_entries_max: Option<usize>,
-    /// Memory of the whole process: near it new connections are refused, at it those are closed that hold the most
+    /// Memory of the whole process: near it new connections are turned away, at it those are closed that hold the most
     /// [default: three quarters of what the system gives]
     #[arg(long, value_name = "SIZE", help_heading = "Limits", value_parser = size(64 * MIB..=1024 * GIB))]
     memory_max: Option<Size>,

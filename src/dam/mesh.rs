@@ -127,6 +127,16 @@ impl<'a> Outgoing<'a> {
         self.message.start
     }
 
+    /// It has data.
+    pub fn has_put(&self) -> bool {
+        self.message.put
+    }
+
+    /// It asks for something.
+    pub fn has_get(&self) -> bool {
+        self.message.get
+    }
+
     /// Calls `part` with the pieces of the text to send, in order.
     pub fn parts(&self, mut part: impl FnMut(Part<'a>)) {
         self.message.rewrite(&self.rewrite, &mut part);

@@ -1,5 +1,5 @@
-//! What an event loop tells about itself, in two relaxed stores a turn: whether it sleeps, how long
-//! it was busy, what waits for it.
+//! What an event loop tells about itself, in two relaxed stores a turn: whether it sleeps, and how
+//! long it was busy.
 //!
 //! An idle loop sleeps in its poll without a timer and cannot tick. So a loop says when it wakes and
 //! when it goes to sleep: one that has been awake for long is stuck.
@@ -18,8 +18,6 @@ const ASLEEP: u64 = 0;
 pub struct Loop {
     /// The name of its thread.
     pub name: String,
-    /// Turns that wait for it.
-    pub queued: Tally,
     started: Instant,
     /// When it woke, in milliseconds from `started`, plus one.
     awake_ms: Tally,
@@ -31,7 +29,6 @@ impl Loop {
     pub(super) fn new(name: String) -> Self {
         Loop {
             name,
-            queued: Tally::default(),
             started: Instant::now(),
             awake_ms: Tally::default(),
             busy_ns: Tally::default(),

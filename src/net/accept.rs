@@ -4,6 +4,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
@@ -14,9 +16,13 @@ use crate::metrics::{Counter, Counters};
 /// How long accepting pauses when the process is out of file descriptors or the kernel of memory.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many acceptors of a relay are in a pause.
+pub type Pauses = Arc<AtomicUsize>;
+
 /// See the module's head.
-#[derive(Default)]
 pub struct Acceptor {
+    pauses: Pauses,
+    is_paused: bool,
     /// Empty before the relay serves and when it stops.
     listeners: Vec<TcpListener>,
     /// The one to be asked next.
@@ -26,6 +32,11 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
+    /// Without a listener; `pauses` counts it while it is in a pause.
+    pub fn new(pauses: Pauses) -> Self {
+        Acceptor { pauses, is_paused: false, listeners: Vec::new(), at: 0, due: None }
+    }
+
     /// Accepts from `listener` as well, which `registry` is to watch under `token`.
     ///
     /// # Errors
@@ -59,6 +70,7 @@ impl Acceptor {
             let _unwatched = registry.deregister(&mut listener);
         }
         self.due = None;
+        self.set_paused(false);
     }
 
     /// The next connection, if there is one and accepting is not paused.
@@ -67,6 +79,7 @@ impl Acceptor {
         while let Some(listener) = self.listeners.get(self.at) {
             match listener.accept() {
                 Ok(connection) => {
+                    self.set_paused(false);
                     counters.count(Counter::Accepted);
                     return Some(connection);
                 }
@@ -74,6 +87,7 @@ impl Acceptor {
                 Err(error) if is_shortage(&error) => {
                     tracing::warn!(%error, "cannot accept connections; trying again in a second");
                     counters.count(Counter::AcceptPauses);
+                    self.set_paused(true);
                     self.due = Some(now + ACCEPT_PAUSE);
                     return None;
                 }
@@ -82,7 +96,16 @@ impl Acceptor {
             }
         }
         self.due = None;
+        self.set_paused(false);
         None
+    }
+
+    fn set_paused(&mut self, is_paused: bool) {
+        match (std::mem::replace(&mut self.is_paused, is_paused), is_paused) {
+            (false, true) => _ = self.pauses.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.pauses.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
     }
 }
 

@@ -50,6 +50,12 @@ pub enum Rejection {
     Token,
     /// A trusted proxy sent no PROXY header.
     NoProxyHeader,
+    /// `--tls-handshakes-max` shake hands.
+    TlsFull,
+    /// As many requests for files are being answered as may be.
+    Files,
+    /// As many of the address are.
+    AddressFiles,
 }
 
 impl Rejection {
@@ -64,6 +70,9 @@ impl Rejection {
             Rejection::Origin => Counter::RejectedOrigin,
             Rejection::Token => Counter::RejectedToken,
             Rejection::NoProxyHeader => Counter::RejectedProxyHeader,
+            Rejection::TlsFull => Counter::RejectedTlsFull,
+            Rejection::Files => Counter::RejectedWww,
+            Rejection::AddressFiles => Counter::RejectedAddressWww,
         }
     }
 
@@ -73,6 +82,9 @@ impl Rejection {
             Rejection::Pace(wait) | Rejection::AddressPace(wait) => Some(wait),
             Rejection::Full | Rejection::Memory | Rejection::AddressFull => {
                 Some(Duration::from_secs(5))
+            }
+            Rejection::TlsFull | Rejection::Files | Rejection::AddressFiles => {
+                Some(Duration::from_secs(1))
             }
             Rejection::Origin | Rejection::Token | Rejection::NoProxyHeader => None,
         }
@@ -90,6 +102,9 @@ impl fmt::Display for Rejection {
             Rejection::Origin => "pages of this origin may not connect to this relay",
             Rejection::Token => "this relay asks for a token, and it is missing or wrong",
             Rejection::NoProxyHeader => "this proxy is to send a PROXY header first, and did not",
+            Rejection::TlsFull => "too many make a TLS handshake with this relay",
+            Rejection::Files => "too many ask this relay for files at the same time",
+            Rejection::AddressFiles => "your address asks for too many files at the same time",
         })
     }
 }

@@ -11,7 +11,7 @@ use super::queue::{Outbound, Outbox, Source};
 use super::socket::{Ending, Socket};
 use crate::dam::batch::{Ignored, Refusal};
 use crate::dam::dedup::FETCH_MAX;
-use crate::dam::mesh::{Dropped, Peer, Route, Router};
+use crate::dam::mesh::{Dropped, Outgoing, Peer, Route, Router};
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Event, FrameReader, Payload, ReadError};
@@ -113,6 +113,7 @@ impl Hearer<'_> {
 
     fn hear_text(&mut self, payload: &Payload<'_>, peer: &mut Peer) -> Fate {
         self.counters.count(Counter::FramesIn);
+        self.counters.add(Counter::TextBytesIn, payload.len() as u64);
         let source = match payload {
             Payload::Borrowed(text) => Source::borrowed(text),
             Payload::Owned(text) => Source::owned(text),
@@ -125,6 +126,7 @@ impl Hearer<'_> {
                 Route::Broadcast(message, except) => {
                     counters.count(Counter::MessagesIn);
                     counters.count(Counter::Broadcast);
+                    counters.count(kind_of(&message));
                     outbox.broadcast(&message, &source, except);
                 }
                 Route::Peer(to, message) => {
@@ -144,6 +146,15 @@ impl Hearer<'_> {
             true => Fate::Finish(last_frame(Some(frame::CLOSE_NORMAL), "", peer), Ending::Itself),
             false => Fate::Open,
         }
+    }
+}
+
+/// What a message that is passed on to everybody else is counted as besides.
+fn kind_of(message: &Outgoing<'_>) -> Counter {
+    match (message.has_put(), message.has_get()) {
+        (true, _) => Counter::BroadcastPuts,
+        (false, true) => Counter::BroadcastGets,
+        (false, false) => Counter::BroadcastOthers,
     }
 }
 

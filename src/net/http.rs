@@ -82,8 +82,14 @@ pub fn refuse(error: &HeadError) -> Vec<u8> {
 /// The answer to a connection that may not come in.
 pub fn reject(rejection: Rejection) -> Vec<u8> {
     let status = match rejection {
-        Rejection::Full | Rejection::Memory | Rejection::Pace(_) => "503 Service Unavailable",
-        Rejection::AddressFull | Rejection::AddressPace(_) => "429 Too Many Requests",
+        Rejection::Full
+        | Rejection::Memory
+        | Rejection::Pace(_)
+        | Rejection::TlsFull
+        | Rejection::Files => "503 Service Unavailable",
+        Rejection::AddressFull | Rejection::AddressPace(_) | Rejection::AddressFiles => {
+            "429 Too Many Requests"
+        }
         Rejection::Origin => "403 Forbidden",
         Rejection::Token => "401 Unauthorized",
         Rejection::NoProxyHeader => "400 Bad Request",
@@ -114,12 +120,6 @@ pub fn may_be_file(request: &Request) -> bool {
         _ => true,
     };
     is_plain && is_file && matches!(request.method, Method::Get | Method::Head)
-}
-
-/// The answer to a request for a file when too many are being answered.
-pub fn files_busy() -> Vec<u8> {
-    let text = "gunmetal: too many ask for files at the same time. Try again in 1 s.\n";
-    Response::text("503 Service Unavailable", text).with("Retry-After: 1\r\n").into_bytes(true)
 }
 
 /// The answer to a request for a file that cannot be read.

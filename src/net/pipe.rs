@@ -76,6 +76,7 @@ impl Pipe {
             let written = self.socket.write(&[IoSlice::new(piece)])?;
             (sent, is_held) = (written.sent, written.is_held);
             self.counters.add(Counter::BytesOut, written.taken as u64);
+            self.counters.add(Counter::HttpBytesOut, written.taken as u64);
             // A session that holds something has met a kernel that is full.
             match written.taken == 0 && written.is_held {
                 true => Err(io::ErrorKind::WouldBlock.into()),

@@ -135,11 +135,11 @@ impl Reactor {
         Reactor {
             config: parts.shared.config.clone(),
             admission: parts.shared.admission(),
-            shared: parts.shared,
             poll: parts.poll,
             index: parts.index,
-            acceptor: Acceptor::default(),
-            tls_acceptor: Acceptor::default(),
+            acceptor: Acceptor::new(parts.shared.accept_pauses.clone()),
+            tls_acceptor: Acceptor::new(parts.shared.accept_pauses.clone()),
+            shared: parts.shared,
             porch: parts.porch,
             web: parts.web,
             commands: parts.commands,
@@ -263,6 +263,9 @@ impl Reactor {
                 conn.bytes_in += count as u64;
                 conn.socket.traffic.bytes_in.set(conn.bytes_in);
                 self.counters.add(Counter::BytesIn, count as u64);
+                let is_peer = matches!(conn.stage, Stage::Open(_));
+                let kind = if is_peer { Counter::PeerBytesIn } else { Counter::HttpBytesIn };
+                self.counters.add(kind, count as u64);
                 self.hear(index, &mut buffer[..count]);
                 has_more
             }

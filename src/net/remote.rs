@@ -271,6 +271,8 @@ impl Remote {
             return;
         }
         self.state = State::Closing(pen.now);
+        pen.counters.count(Counter::ClosesOut);
+        pen.counters.add(Counter::ControlBytesOut, close.len() as u64);
         self.backlog_bytes += close.len();
         self.backlog.push_back(Waiting::new(close, true, true, pen));
         self.note_pending();
@@ -511,6 +513,7 @@ fn write<'a>(
         match socket.write(&slices) {
             Ok(written) => {
                 counters.add(Counter::BytesOut, written.taken as u64);
+                counters.add(Counter::PeerBytesOut, written.taken as u64);
                 socket.traffic.bytes_out.add(written.taken as u64);
                 return Ok(written);
             }

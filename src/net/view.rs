@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
+
 use super::conn::Link;
 use super::memory::{Memory, Pressure};
-use super::queue::Budget;
+use super::queue::{Budget, Turn};
 use super::reactor::shared::Shared;
 use super::roster::{Left, Member, Roster};
 use crate::config::Config;
@@ -29,6 +31,24 @@ pub struct View {
     pub(super) memory: Arc<Memory>,
     pub(super) rosters: Vec<Arc<Roster>>,
     pub(super) links: Vec<Arc<Link>>,
+    /// Of each writer.
+    pub(super) queues: Vec<Depth>,
+}
+
+/// How many turns wait in a queue, which nobody takes from here.
+#[derive(Clone)]
+pub struct Depth(Receiver<Arc<Turn>>);
+
+impl Depth {
+    /// Of this queue.
+    pub fn of(queue: &Receiver<Arc<Turn>>) -> Depth {
+        Depth(queue.clone())
+    }
+
+    /// Turns that wait now, also when their writer is stuck.
+    pub fn turns(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl View {
@@ -60,6 +80,11 @@ impl View {
     /// Bytes that wait for the writers.
     pub fn queued_bytes(&self) -> usize {
         self.budget.used()
+    }
+
+    /// Turns of readers that wait for each writer.
+    pub fn queued_turns(&self) -> Vec<usize> {
+        self.queues.iter().map(Depth::turns).collect()
     }
 
     /// What is held for peers, and how much may be.
@@ -101,15 +126,47 @@ impl View {
         if self.shared.is_draining.load(Ordering::Relaxed) {
             reasons.push("draining: the relay stops and closes its peers".to_owned());
         }
+        if self.shared.accept_pauses.load(Ordering::Relaxed) > 0 {
+            let text = "accepting paused: the system gives no more files, or no memory, for connections; the log has its error";
+            reasons.push(text.to_owned());
+        }
         if open >= max {
             reasons.push(format!("full: {open} connections are open, --connections-max is {max}"));
         }
         if self.memory.pressure() >= Pressure::High {
             let (held, max) = (self.memory.held() >> 20, self.memory.held_max() >> 20);
             reasons.push(format!(
-                "memory: peers hold {held} MiB of the {max} MiB that --memory-max leaves for them; new ones are refused from nine tenths on"
+                "memory: peers hold {held} MiB of the {max} MiB that --memory-max leaves for them; new ones are turned away from nine tenths on"
             ));
         }
         reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token, Waker};
+
+    use super::*;
+    use crate::net::queue::{Outbound, Outbox, lane};
+
+    #[test]
+    fn turns_are_seen_though_their_writer_does_nothing() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let (lane, queue, _bell) = lane(8, waker);
+        let depth = Depth::of(&queue);
+        let counters = Metrics::default().for_thread();
+        let mut outbox = Outbox::new(vec![lane], Budget::new(1 << 20), counters);
+        for waiting in 1..=3 {
+            outbox.push_to_all(Outbound::DrainLinks);
+            outbox.flush();
+            assert_eq!(depth.turns(), waiting);
+        }
+        drop(queue.recv());
+        assert_eq!(depth.turns(), 2);
+        drop(outbox);
+        drop((queue.recv(), queue.recv()));
+        assert!(queue.recv().is_err(), "who looks keeps no queue open");
     }
 }

@@ -4,14 +4,17 @@
 //! connection ends with it, as after every plain answer. So each request comes through a reactor, and
 //! none gets round the gate.
 //!
-//! Owns: their number, their time, their thread. Must not know: what is served, requests' meaning.
+//! Owns: their number, of all and of an address, their time, their thread. Must not know: what is served, requests' meaning.
 //!
-//! Invariant: at most `CONNECTIONS_MAX` connections, each for `RESPONSE_TIME_MAX` at most.
+//! Invariant: at most `CONNECTIONS_MAX` connections, `ADDRESS_CONNECTIONS_MAX` of one address, each for
+//! `RESPONSE_TIME_MAX` at most.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::Request;
@@ -19,9 +22,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::admission::Rejection;
+use super::admission::crowd::network_of;
 use super::http;
 use super::pipe::Pipe;
 use super::socket::{Ending, Socket};
@@ -32,6 +36,8 @@ use crate::www::Site;
 
 /// Requests for files answered at a time.
 pub const CONNECTIONS_MAX: usize = 64;
+/// Of them, of one address, so that nobody who reads slowly keeps files from all others. A browser has six connections.
+pub const ADDRESS_CONNECTIONS_MAX: usize = 8;
 /// Memory that each is counted with, in bytes: buffers of the stream, of hyper, of TLS and of the file.
 pub const CONNECTION_BYTES: usize = 192 * 1024;
 /// For a whole answer.
@@ -55,11 +61,65 @@ pub struct Visitor {
 pub struct Web {
     thread: HttpThread,
     site: Site,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     stall_time: Duration,
     buffer_bytes: usize,
     /// The thread's own.
     counters: Arc<Counters>,
+}
+
+/// How many are being answered.
+#[derive(Debug, Default)]
+struct Places(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    count: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+/// A place for one connection, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Arc<Places>,
+    /// Whose places are counted.
+    network: Option<IpAddr>,
+}
+
+impl Places {
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(self: &Arc<Self>, network: Option<IpAddr>) -> Result<Place, Rejection> {
+        let mut taken = self.lock();
+        if taken.count >= CONNECTIONS_MAX {
+            return Err(Rejection::Files);
+        }
+        if let Some(network) = network {
+            let of_network = taken.by_network.entry(network).or_default();
+            if *of_network >= ADDRESS_CONNECTIONS_MAX {
+                return Err(Rejection::AddressFiles);
+            }
+            *of_network += 1;
+        }
+        taken.count += 1;
+        Ok(Place { places: self.clone(), network })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        taken.count -= 1;
+        let Some(network) = self.network else { return };
+        if let Some(of_network) = taken.by_network.get_mut(&network) {
+            *of_network -= 1;
+            if *of_network == 0 {
+                taken.by_network.remove(&network);
+            }
+        }
+    }
 }
 
 /// Why hyper is not to answer.
@@ -100,16 +160,19 @@ impl Web {
         Ok(Arc::new(Web {
             site: open_site(dir)?,
             thread: HttpThread::start("www")?,
-            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            places: Arc::default(),
             stall_time: config.stall_timeout,
             buffer_bytes: BUFFER_BYTES.max(config.head_bytes_max),
             counters,
         }))
     }
 
-    /// A place for one connection, if there is one. It is taken until it is dropped.
-    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
+    /// A place for one connection of this address; `None`: of a proxy, which has no limit of an address.
+    ///
+    /// # Errors
+    /// All places are taken, or those for one address.
+    pub fn place(&self, address: Option<SocketAddr>) -> Result<Place, Rejection> {
+        self.places.take(address.map(|address| network_of(address.ip())))
     }
 
     /// Serves a connection, which has a place.

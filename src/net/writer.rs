@@ -186,7 +186,6 @@ impl Writer {
         let until = until.into_iter().flatten().min();
         let Parts { poll, queue, bell, figures, .. } = &mut self.parts;
         let turn_end = Instant::now();
-        figures.queued.set(queue.len() as u64);
         figures.sleep(self.now, turn_end);
         let is_busy = !bell.fall_asleep(|| !queue.is_empty());
         if is_busy && !self.has_trouble {
@@ -569,18 +568,22 @@ fn deliver_to(
     if !remote.is_open() {
         return is_trouble(remote);
     }
-    let (copies, frames) = if marks.is_empty() && !remote.is_link {
+    let bytes_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>();
+    let (copies, frames, bytes) = if marks.is_empty() && !remote.is_link {
         remote.send(batch.shared(), Token(slot), pen);
-        (batch.broadcasts(), batch.frames())
+        (batch.broadcasts(), batch.frames(), bytes_of(batch.shared()))
     } else {
-        let copies = batch.cut_for(marks, remote.is_link);
-        if copies > 0 {
-            remote.send(batch.cut(), Token(slot), pen);
+        match batch.cut_for(marks, remote.is_link) {
+            0 => (0, batch.cut_frames(), 0),
+            copies => {
+                remote.send(batch.cut(), Token(slot), pen);
+                (copies, batch.cut_frames(), bytes_of(batch.cut()))
+            }
         }
-        (copies, batch.cut_frames())
     };
     pen.counters.add(Counter::FramesOut, frames as u64);
     pen.counters.add(Counter::CopiesOut, copies as u64);
+    pen.counters.add(Counter::MessageBytesOut, bytes as u64);
     if let Some(socket) = remote.socket() {
         socket.traffic.messages_out.add(copies as u64);
     }
@@ -594,6 +597,7 @@ fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
             PONG_OPCODE => Counter::PongsOut,
             _ => Counter::HeartbeatsOut,
         });
+        pen.counters.add(Counter::ControlBytesOut, bytes.len() as u64);
         remote.send(&[Piece { bytes, ends_frame: true, is_alone: true }], Token(slot), pen);
     }
 }

@@ -1,146 +1,136 @@
-//! What `gunmetal top` tells: a few lines about the relay, and a row for each peer.
+//! Rows under heads: the peers that lead, and those that left.
 //!
-//! Owns: words, units and columns. Must not know: terminals, where figures come from.
+//! Owns: columns, their widths and what is in them. Must not know: terminals, where figures come from.
 
-use crate::admin::peers::{PeerStats, Peers};
-use crate::admin::stats::Stats;
+use super::words::{age, count, cut, plain, size};
+use crate::admin::peers::{About, LeftStats, PeerStats};
+
+/// Characters of a terminal that everything fits in.
+pub const WIDTH_MIN: usize = 80;
 
 /// Keys that sort, what `/peers.json` calls that order, and what people do.
-pub const SORTS: [(char, &str, &str); 5] = [
+pub const SORTS: [(char, &str, &str); 7] = [
     ('p', "pending", "pending"),
     ('r', "rate", "rate"),
-    ('i', "bytes_in", "bytes in"),
-    ('o', "bytes_out", "bytes out"),
+    ('i', "bytes_in", "in"),
+    ('o', "bytes_out", "out"),
+    ('m', "messages_in", "msgs in"),
+    ('n', "messages_out", "msgs out"),
     ('a', "age", "age"),
 ];
 
-/// The heads of the columns and their widths, in characters.
-pub const COLUMNS: [(&str, u16); 8] = [
-    ("PEER", 14),
-    ("ADDRESS", 22),
-    ("AGE", 8),
-    ("IN/s", 8),
-    ("OUT/s", 8),
-    ("MSG IN/s", 8),
-    ("MSG OUT/s", 9),
-    ("PENDING", 8),
+/// Whether peers in this order, an index of [`SORTS`], are to be seen with what went through them so far: else with
+/// what goes through them per second.
+fn shows_totals(sort: usize) -> bool {
+    let (_, order, _) = SORTS[sort];
+    order.starts_with("bytes") || order.starts_with("messages")
+}
+
+/// A head, the width under it in characters, and whether there are figures.
+type Column = (&'static str, usize, bool);
+
+/// Takes what a terminal is wider than [`WIDTH_MIN`], up to this: a URL or an IPv6 address.
+const NAME_MORE_MAX: usize = 40;
+/// Likewise.
+const ADDRESS_MORE_MAX: usize = 26;
+
+const RATES: [Column; 8] = [
+    ("PEER", 10, false),
+    ("ADDRESS", 21, false),
+    ("AGE", 7, true),
+    ("IN/s", 7, true),
+    ("OUT/s", 7, true),
+    ("MSGIN/s", 7, true),
+    ("MOUT/s", 7, true),
+    ("PENDING", 7, true),
 ];
 
-/// A relay at one moment.
-#[derive(Clone, Debug)]
-pub struct Picture {
-    /// The relay.
-    pub stats: Stats,
-    /// Its peers that lead.
-    pub peers: Peers,
+const TOTALS: [Column; 8] = [
+    ("PEER", 10, false),
+    ("ADDRESS", 21, false),
+    ("AGE", 7, true),
+    ("IN", 7, true),
+    ("OUT", 7, true),
+    ("MSGS IN", 7, true),
+    ("MSG OUT", 7, true),
+    ("PENDING", 7, true),
+];
+
+const LEFT: [Column; 5] = [
+    ("LEFT", 10, false),
+    ("ADDRESS", 21, false),
+    ("AGO", 7, true),
+    ("STAYED", 7, true),
+    ("WHY", 31, false),
+];
+
+/// The peers in lines of `width` characters, heads first.
+pub fn peers(peers: &[PeerStats], sort: usize, width: usize) -> Vec<String> {
+    let is_total = shows_totals(sort);
+    let columns = if is_total { TOTALS } else { RATES };
+    lines(columns, peers.iter().map(|peer| peer_row(peer, is_total)), width)
 }
 
-impl Picture {
-    /// The lines about the relay.
-    pub fn lines(&self) -> Vec<String> {
-        let it = &self.stats;
-        let mut lines = vec![
-            format!(
-                "gunmetal {}, up {}, {}",
-                plain(&it.version),
-                age(it.uptime_seconds),
-                if it.unready.is_empty() { "ready".into() } else { list("NOT READY", &it.unready) },
-            ),
-            format!(
-                "peers {} in, {} out; connections {} of {}",
-                it.peers_inbound, it.peers_outbound, it.connections, it.connections_max
-            ),
-            format!(
-                "waiting: {} for {} slow peers, {} of {} for writers",
-                size(it.pending_bytes as f64),
-                it.pending_peers,
-                size(it.queue_bytes as f64),
-                size(it.queue_bytes_max as f64),
-            ),
-        ];
-        if !it.stuck.is_empty() {
-            lines.push(list("STUCK", &it.stuck));
-        }
-        lines
-    }
+/// Those that left likewise, the newest first.
+pub fn left(left: &[LeftStats], width: usize) -> Vec<String> {
+    lines(LEFT, left.iter().map(left_row), width)
+}
 
-    /// A row for each peer, as wide as [`COLUMNS`].
-    pub fn rows(&self) -> impl Iterator<Item = [String; COLUMNS.len()]> {
-        self.peers.peers.iter().map(row)
-    }
-
-    /// All of it as plain text.
-    pub fn text(&self) -> String {
-        let mut text = self.lines().join("\n") + "\n\n";
-        let heads = COLUMNS.map(|(head, _)| head.to_owned());
-        for row in std::iter::once(heads).chain(self.rows()) {
-            let cells = row.iter().zip(COLUMNS).map(|(cell, (_, width))| {
-                let width = usize::from(width);
-                format!("{cell:width$}")
+fn lines<const N: usize>(
+    mut columns: [Column; N],
+    rows: impl Iterator<Item = [String; N]>,
+    width: usize,
+) -> Vec<String> {
+    let spare = width.saturating_sub(WIDTH_MIN);
+    let name_more = (spare / 2).min(NAME_MORE_MAX);
+    columns[0].1 += name_more;
+    columns[1].1 += (spare - name_more).min(ADDRESS_MORE_MAX);
+    let heads = columns.map(|(head, ..)| head.to_owned());
+    let line = |cells: [String; N]| {
+        let cells =
+            cells.iter().zip(columns).map(|(cell, (_, width, is_figure))| match is_figure {
+                true => format!("{:>width$}", cut(cell, width)),
+                false => format!("{:width$}", cut(cell, width)),
             });
-            text.push_str(cells.collect::<Vec<_>>().join(" ").trim_end());
-            text.push('\n');
-        }
-        text
-    }
+        cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    };
+    std::iter::once(heads).chain(rows).map(line).collect()
 }
 
-fn row(peer: &PeerStats) -> [String; COLUMNS.len()] {
+fn peer_row(peer: &PeerStats, is_total: bool) -> [String; RATES.len()] {
     let about = &peer.about;
+    let rates =
+        [peer.bytes_in_rate, peer.bytes_out_rate, peer.messages_in_rate, peer.messages_out_rate];
+    let totals = [about.bytes_in, about.bytes_out, about.messages_in, about.messages_out];
+    let [bytes_in, bytes_out, messages_in, messages_out] = match is_total {
+        true => totals.map(|total| total as f64),
+        false => rates.map(f64::from),
+    };
     [
-        plain(about.link.as_deref().or(about.pid.as_deref()).unwrap_or("-")),
+        name(about),
         plain(&about.address),
         age(about.age_seconds),
-        size(f64::from(peer.bytes_in_rate)),
-        size(f64::from(peer.bytes_out_rate)),
-        format!("{:.0}", peer.messages_in_rate),
-        format!("{:.0}", peer.messages_out_rate),
+        size(bytes_in),
+        size(bytes_out),
+        count(messages_in),
+        count(messages_out),
         size(peer.pending_bytes as f64),
     ]
 }
 
-fn list(head: &str, reasons: &[String]) -> String {
-    format!("{head}: {}", plain(&reasons.join("; ")))
+fn left_row(left: &LeftStats) -> [String; LEFT.len()] {
+    let about = &left.about;
+    [
+        name(about),
+        plain(&about.address),
+        age(left.left_seconds),
+        age(about.age_seconds),
+        plain(&left.reason),
+    ]
 }
 
-/// Peers choose their names: what could steer a terminal is taken out.
-fn plain(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
-}
-
-/// Bytes with a unit: `512`, `1.5K`.
-fn size(bytes: f64) -> String {
-    let units = ["", "K", "M", "G", "T"];
-    let (mut value, mut unit) = (bytes, 0);
-    while value >= 1024.0 && unit + 1 < units.len() {
-        (value, unit) = (value / 1024.0, unit + 1);
-    }
-    match unit {
-        0 => format!("{value:.0}"),
-        _ => format!("{value:.1}{}", units[unit]),
-    }
-}
-
-/// The two largest units of a time in seconds: `3d4h`, `5m6s`.
-fn age(seconds: f64) -> String {
-    let seconds = seconds as u64;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match () {
-        () if days > 0 => format!("{days}d{}h", hours % 24),
-        () if hours > 0 => format!("{hours}h{}m", minutes % 60),
-        () if minutes > 0 => format!("{minutes}m{}s", seconds % 60),
-        () => format!("{seconds}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_have_units_and_names_cannot_steer_a_terminal() {
-        assert_eq!([0.0, 1023.0, 1536.0, 4194304.0].map(size), ["0", "1023", "1.5K", "4.0M"]);
-        assert_eq!([5.9, 65.0, 3700.0, 100_000.0].map(age), ["5s", "1m5s", "1h1m", "1d3h"]);
-        assert_eq!(plain("a\u{1b}[2Jb\n☃\u{9b}"), "a?[2Jb?☃?");
-    }
+/// What a peer calls itself; a link has an arrow before it.
+fn name(about: &About) -> String {
+    let arrow = if about.link.is_some() { ">" } else { "" };
+    format!("{arrow}{}", plain(about.pid.as_deref().unwrap_or("-")))
 }

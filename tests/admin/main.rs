@@ -9,6 +9,7 @@ mod health;
 mod memory;
 mod page;
 mod prometheus;
+mod top;
 
 use std::net::{SocketAddr, TcpStream};
 

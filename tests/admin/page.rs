@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use gunmetal::metrics::Counter;
 use serde_json::json;
 
 use crate::support::browser::{self, Browser};
@@ -20,6 +21,18 @@ fn the_page_loads_nothing_from_elsewhere() {
     for file in ["/", "/page.css", "/page.js"] {
         let text = get(admin, file).body.replace("http://www.w3.org/2000/svg", "");
         assert!(!text.contains("//cdn") && !text.contains("http://") && !text.contains("https://"));
+    }
+}
+
+#[test]
+fn the_page_has_words_for_every_reason() {
+    let script = include_str!("../../src/admin/page.js");
+    let words = script.split_once("const WORDS = {").and_then(|(_, rest)| rest.split_once("\n};"));
+    let words = words.expect("the list").0;
+    let starts = ["closed_", "rejected_", "dropped_", "refused_"];
+    let reasons = Counter::ALL.iter().map(|counter| counter.name());
+    for name in reasons.filter(|name| starts.iter().any(|start| name.starts_with(start))) {
+        assert!(words.contains(&format!(" {name}: '")), "there are no words for {name}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use crate::support::http;
 use crate::support::node;
 use crate::support::peer::{Incoming, Peer};
 use crate::support::wait;
@@ -56,12 +57,19 @@ fn what_was_done_is_in_the_series() {
     for _ in 0..3 {
         a.say(json!({"#": "m1", "x": 1}));
     }
+    a.say(json!({"#": "p1", "put": {"x": {}}}));
+    a.say(json!({"#": "g1", "get": {"#": "x"}}));
+    a.say(json!({"#": "g2", "get": {"#": "x"}}));
     a.say(json!({"#": "lost", "@": "never asked"}));
     a.say_text("{no JSON");
     a.send(tungstenite::Message::Binary(vec![1, 2, 3].into()));
     a.send(tungstenite::Message::Ping(vec![4].into()));
     while !matches!(a.receive(), Incoming::Pong(_)) {}
-    assert_eq!(b.hear()["#"], "m1");
+    for id in ["m1", "p1", "g1", "g2"] {
+        assert_eq!(b.hear()["#"], id);
+    }
+    assert_eq!(get(admin, "/stats.json").status, 200);
+    http::get(relay.connect(), "/healthz");
     b.close(1000);
     let text = wait::until("a peer to leave", || {
         let text = get(admin, "/metrics").body;
@@ -71,8 +79,8 @@ fn what_was_done_is_in_the_series() {
     for (series, expected) in [
         ("gunmetal_peers_joined_total{direction=\"inbound\"}", 2.0),
         ("gunmetal_peers{direction=\"outbound\"}", 0.0),
-        ("gunmetal_connections_accepted_total", 2.0),
-        ("gunmetal_messages_routed_total{route=\"broadcast\"}", 1.0),
+        ("gunmetal_connections_accepted_total", 3.0),
+        ("gunmetal_messages_routed_total{route=\"broadcast\"}", 4.0),
         ("gunmetal_messages_dropped_total{reason=\"duplicate_id\"}", 2.0),
         ("gunmetal_messages_dropped_total{reason=\"lost_ack\"}", 1.0),
         ("gunmetal_frames_refused_total{reason=\"broken\"}", 1.0),
@@ -80,6 +88,11 @@ fn what_was_done_is_in_the_series() {
         ("gunmetal_received_frames_total{kind=\"ping\"}", 1.0),
         ("gunmetal_received_frames_total{kind=\"close\"}", 1.0),
         ("gunmetal_sent_frames_total{kind=\"pong\"}", 1.0),
+        ("gunmetal_sent_frames_total{kind=\"close\"}", 1.0),
+        ("gunmetal_messages_broadcast_total{kind=\"put\"}", 1.0),
+        ("gunmetal_messages_broadcast_total{kind=\"get\"}", 2.0),
+        ("gunmetal_messages_broadcast_total{kind=\"other\"}", 1.0),
+        ("gunmetal_queue_turns{thread=\"writer-0\"}", 0.0),
         ("gunmetal_dedup_evicted_early_total", 0.0),
         ("gunmetal_backlog_bytes", 0.0),
         ("gunmetal_backlog_max_bytes", 4194304.0),
@@ -89,8 +102,24 @@ fn what_was_done_is_in_the_series() {
     ] {
         assert_eq!(value(&text, series), expected, "{series} in {text}");
     }
-    assert!(value(&text, "gunmetal_received_bytes_total") > 100.0);
-    assert!(value(&text, "gunmetal_sent_bytes_total") > 100.0);
+    let stats = crate::json(admin, "/stats.json");
+    for direction in ["received", "sent"] {
+        let bytes = ["http", "websocket"].map(|kind| {
+            value(&text, &format!("gunmetal_{direction}_bytes_total{{kind=\"{kind}\"}}"))
+        });
+        // Requests of two peers and one for /healthz, or the answer to that.
+        assert!(bytes[0] > 50.0 && bytes[1] > 300.0, "{direction}: {bytes:?}");
+        let name = if direction == "sent" { "bytes_out" } else { "bytes_in" };
+        assert_eq!(Some(bytes[0] + bytes[1]), stats["counters"][name].as_f64(), "{name}");
+    }
+    let texts = value(&text, "gunmetal_received_text_bytes_total");
+    assert!(
+        texts > 200.0 && texts < value(&text, "gunmetal_received_bytes_total{kind=\"websocket\"}")
+    );
+    let [messages, control] = ["messages", "control"]
+        .map(|kind| value(&text, &format!("gunmetal_sent_frame_bytes_total{{kind=\"{kind}\"}}")));
+    // A pong of one byte and a close frame with its code.
+    assert!(messages > 200.0 && control == 3.0 + 4.0, "{messages} and {control}");
     assert!(value(&text, "gunmetal_dedup_entries") >= 2.0);
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
     assert!(value(&text, "process_context_switches_total{kind=\"voluntary\"}") > 0.0);

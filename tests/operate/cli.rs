@@ -4,7 +4,6 @@ use std::fs;
 use std::process::{Command, Output};
 
 use crate::support::node::Scratch;
-use crate::support::peer::Peer;
 use crate::support::relay::{Kind, Port, Setup};
 
 fn gunmetal(args: &[&str], env: &[(&str, &str)]) -> Output {
@@ -122,23 +121,6 @@ fn check_refuses_roots_and_directories_that_the_relay_would_refuse() {
     assert!(checked.status.success(), "{checked:?}");
     // Roots that nobody needs are not looked at, as at start.
     assert!(gunmetal(&["check", "--tls-roots=/nowhere/roots.pem"], &[]).status.success());
-}
-
-#[test]
-fn top_prints_the_peers_once() {
-    let mut relay = Setup::new(Kind::Gunmetal).flags(&["--admin=127.0.0.1:0"]).start();
-    let _peer = Peer::join(&relay, "ALICE0000");
-    let admin = relay.admin().to_string();
-    for args in [&["top", "--once", "--admin", &admin][..], &["top", "--admin", &admin]] {
-        let told = gunmetal(args, &[]);
-        assert_eq!(told.status.code(), Some(0), "{told:?}");
-        let told = text(&told.stdout);
-        assert!(told.contains("peers 1 in, 0 out; connections 1 of "), "{told}");
-        let row = told.lines().find(|line| line.starts_with("ALICE0000 ")).expect("a row");
-        assert!(row.contains(" 127.0.0.1:"), "{row}");
-    }
-    let told = gunmetal(&["top", "--once"], &[("GUNMETAL_ADMIN", &admin)]);
-    assert_eq!(told.status.code(), Some(0), "{told:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 const FOREIGN: [(&str, &[&str]); 6] = [
     ("cargo", &["--release", "--no-deps", "--open", "--workspace", "--locked", "--target"]),
     ("systemctl, sysctl", &["--kill-whom", "--signal", "--now", "--system"]),
-    ("docker run", &["--ulimit", "--read-only"]),
+    ("docker run", &["--ulimit", "--read-only", "--sysctl"]),
     ("Dockerfile", &["--from", "--interval", "--timeout", "--start-period"]),
     ("apt-get", &["--no-install-recommends"]),
     ("certbot", &["--nginx"]),

@@ -168,3 +168,16 @@ fn connections_that_shake_hands_count_as_connections() {
     drop(shaking);
     wait::until("room", || Peer::try_connect_tls(&url, &trust).ok());
 }
+
+#[test]
+fn who_finds_no_room_for_a_handshake_is_in_the_log() {
+    let authority = Authority::new();
+    let flags = ["--tls-handshakes-max=1", "--handshake-timeout=300", "--reactors=1"];
+    let mut relay = authority.relay(&flags);
+    let _shaking = relay.connect();
+    let mut second = relay.connect();
+    assert_eq!(read_to_end(&mut second, SOON).as_deref(), Some(&b""[..]), "no word in plain");
+    relay.process.logged("who was turned away", |line| {
+        line.contains("turned away: too many make a TLS handshake").then_some(())
+    });
+}

@@ -1,14 +1,17 @@
 //! Certificates that change under live peers.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use serde_json::json;
 
 use crate::certs::Authority;
+use crate::support::node::Scratch;
 use crate::support::peer::{Peer, unique};
-use crate::support::relay::Relay;
+use crate::support::relay::{Kind, Relay, Setup};
 use crate::support::wait;
 use crate::{connect, join};
 
@@ -73,6 +76,52 @@ fn certificates_change_under_a_thousand_peers_and_none_is_dropped() {
     all_hear(&mut speaker, &mut crowd);
     assert_eq!(speaker.certificate(), old.der);
     assert!(!relay.process.ended());
+}
+
+/// Runs `deploy/certbot-hook` as certbot does after it renewed a certificate, for a relay that reads its pair in `to`.
+fn renewed(lineage: &Path, to: &Path) {
+    let group = Command::new("id").arg("-g").output().expect("run id");
+    let status = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/certbot-hook"))
+        .env("RENEWED_LINEAGE", lineage)
+        .env("CERTIFICATE", "relay.test")
+        .env("TO", to)
+        .env("GROUP", String::from_utf8_lossy(&group.stdout).trim())
+        .status();
+    assert!(status.expect("run the hook").success());
+}
+
+#[test]
+fn a_certificate_that_certbot_renewed_is_shown_and_nobody_is_dropped() {
+    let (authority, scratch) = (Authority::new(), Scratch::new());
+    let trust = authority.client();
+    let (to, live) = (scratch.0.join("gunmetal"), scratch.0.join("live"));
+    fs::create_dir_all(&to).expect("a folder");
+    let renew = |name: &str| {
+        let pair = authority.issue();
+        let lineage = live.join(name);
+        fs::create_dir_all(&lineage).expect("a folder");
+        fs::write(lineage.join("fullchain.pem"), &pair.cert).expect("write the certificate");
+        fs::write(lineage.join("privkey.pem"), &pair.key).expect("write the key");
+        renewed(&lineage, &to);
+        pair
+    };
+    let old = renew("relay.test");
+    let flag = |name: &str, file: &str| format!("--{name}={}", to.join(file).display());
+    let flags = [flag("tls-cert", "fullchain.pem"), flag("tls-key", "privkey.pem")];
+    let flags = flags.each_ref().map(|flag| flag.as_str());
+    let mut relay = Setup::new(Kind::Gunmetal).flags(&flags).start();
+    let [mut a, mut b] = ["A", "B"].map(|name| join(&relay, &trust, &name.repeat(9)));
+    assert_eq!(shown(&relay, &trust), old.der);
+    renew("other.test");
+    let new = renew("relay.test");
+    wait::until("the new certificate to be shown", || {
+        let shown = shown(&relay, &trust);
+        assert!(shown == old.der || shown == new.der, "not that of another name");
+        (shown == new.der).then_some(())
+    });
+    a.say(json!({"#": "m1"}));
+    assert_eq!(b.hear()["#"], "m1");
+    assert!(!relay.process.ended() && !relay.process.log().contains("is not used"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Reactor {
         self.shared.open.fetch_add(1, Ordering::Relaxed);
         if !porch.admit(Newcomer { stream, sender, expects_header, pass, reactor }) {
             self.shared.open.fetch_sub(1, Ordering::Relaxed);
-            self.counters.count(Counter::RejectedTlsFull);
+            self.note_refusal(Rejection::TlsFull, sender);
         }
     }
 
@@ -108,6 +108,11 @@ impl Reactor {
             return self.reject(index, rejection);
         }
         if !early.is_empty() {
+            let conn = &mut self.conns[index];
+            conn.bytes_in += early.len() as u64;
+            conn.socket.traffic.bytes_in.set(conn.bytes_in);
+            self.counters.add(Counter::BytesIn, early.len() as u64);
+            self.counters.add(Counter::HttpBytesIn, early.len() as u64);
             self.hear(index, &mut early);
         }
     }
@@ -134,7 +139,7 @@ impl Reactor {
         let _request = io::Read::read(&mut stream, &mut self.buffer);
         // What does not fit into a fresh socket's buffer is not worth waiting for.
         let written = io::Write::write(&mut stream, &http::reject(rejection));
-        self.counters.add(Counter::BytesOut, written.unwrap_or(0) as u64);
+        self.count_http(written.unwrap_or(0));
     }
 
     pub(super) fn note_refusal(&mut self, rejection: Rejection, address: SocketAddr) {

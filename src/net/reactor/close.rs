@@ -25,10 +25,16 @@ impl Reactor {
         conn.socket.end(Ending::Http);
         // A response fits into a fresh socket's buffer; one that does not is not worth waiting for.
         let written = conn.socket.write(&[io::IoSlice::new(response)]);
-        self.counters.add(Counter::BytesOut, written.map_or(0, |written| written.taken as u64));
         conn.socket.finish();
         conn.stage = Stage::Ended(None);
+        self.count_http(written.map_or(0, |written| written.taken));
         self.linger(index);
+    }
+
+    /// So many bytes were written that are no peer's.
+    pub(super) fn count_http(&self, bytes: usize) {
+        self.counters.add(Counter::BytesOut, bytes as u64);
+        self.counters.add(Counter::HttpBytesOut, bytes as u64);
     }
 
     /// Nothing more is heard of a peer; its last frame is on its way.

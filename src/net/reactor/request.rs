@@ -126,9 +126,12 @@ impl Reactor {
     /// The connection is served elsewhere: `request` by a file, or with `otherwise` if there is none.
     /// It stays counted until it ends.
     fn hand_over(&mut self, index: usize, web: &Arc<Web>, request: Vec<u8>, otherwise: Vec<u8>) {
-        let Some(place) = web.place() else {
-            self.counters.count(Counter::RejectedWww);
-            return self.respond(index, &http::files_busy());
+        let address = self.conns[index].socket.address;
+        // A proxy asks for many clients.
+        let is_one = !self.admission.speaks_for_another(address);
+        let place = match web.place(is_one.then_some(address)) {
+            Ok(place) => place,
+            Err(rejection) => return self.reject(index, rejection),
         };
         let conn = self.vacate(index);
         let stay = Stay {

@@ -11,6 +11,7 @@ use rand::RngExt;
 use crate::config::{self, Config};
 use crate::dam::mesh::Mesh;
 use crate::dam::peer::PeerId;
+use crate::net::accept::Pauses;
 use crate::net::admission::Admission;
 use crate::net::placement::Placement;
 
@@ -22,6 +23,8 @@ pub struct Shared {
     pub mesh: Arc<Mesh>,
     /// It stops, or hands over to another process: no new peers should be sent here.
     pub is_draining: AtomicBool,
+    /// Acceptors that pause, as the system gives nothing for connections.
+    pub accept_pauses: Pauses,
     /// Who may come in, as it is now; each reactor has it as well.
     admission: Mutex<Arc<Admission>>,
     /// When the relay was started.
@@ -44,6 +47,7 @@ impl Shared {
         Shared {
             mesh: Arc::new(Mesh::new(config.dedup_entries_max, secret, rand::random())),
             is_draining: AtomicBool::new(false),
+            accept_pauses: Pauses::default(),
             admission: Mutex::new(Arc::new(Admission::new(&config.admission, Instant::now()))),
             started: Instant::now(),
             open: AtomicUsize::new(0),

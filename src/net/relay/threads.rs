@@ -30,7 +30,7 @@ use crate::net::reactor::{self, Reactor};
 use crate::net::renewal;
 use crate::net::roster::Roster;
 use crate::net::session::Session;
-use crate::net::view::View;
+use crate::net::view::{Depth, View};
 use crate::net::web::Web;
 use crate::net::writer::{self, BELL, Writer};
 use crate::tls::identity::Identity;
@@ -48,6 +48,7 @@ pub struct Starter {
     memory: Arc<Memory>,
     budget: Arc<Budget>,
     lanes: Vec<Lane>,
+    queues: Vec<Depth>,
     rosters: Vec<Arc<Roster>>,
     links: Vec<Arc<Link>>,
     /// The ways to the reactors.
@@ -66,6 +67,7 @@ impl Starter {
             metrics: Arc::new(Metrics::default()),
             memory,
             lanes: Vec::new(),
+            queues: Vec::new(),
             rosters: Vec::new(),
             links: Vec::new(),
             reactors: Vec::new(),
@@ -83,6 +85,7 @@ impl Starter {
             memory: self.memory.clone(),
             rosters: self.rosters.clone(),
             links: self.links.clone(),
+            queues: self.queues.clone(),
         }
     }
 
@@ -114,6 +117,7 @@ impl Starter {
         let waker = Waker::new(poll.registry(), BELL)?;
         let (lane, queue, bell) = queue::lane(self.shared.config.queue_turns_max, waker);
         self.lanes.push(lane);
+        self.queues.push(Depth::of(&queue));
         let config = self.shared.config.clone();
         let gauge = self.memory.of_writer(index, config.reactors);
         let name = format!("writer-{index}");
