@@ -55,6 +55,8 @@ pub struct Secured {
     pub client: Option<SocketAddr>,
     /// Its place among the connections of its address.
     pub pass: Option<Pass>,
+    /// What is dropped when it is counted elsewhere.
+    pub stay: Box<dyn Send>,
     /// Its keys.
     pub session: Box<Session>,
     /// What was said right after the handshake.
@@ -67,9 +69,6 @@ pub struct Secured {
 pub trait Doors: Send {
     /// Its handshake is done: reactor `reactor` is to serve it.
     fn enter(&self, reactor: usize, secured: Secured);
-
-    /// It is gone without having got that far.
-    fn lost(&self);
 }
 
 /// A connection that is to shake hands.
@@ -82,8 +81,12 @@ pub struct Newcomer {
     pub expects_header: bool,
     /// Its place among the connections of its address.
     pub pass: Option<Pass>,
+    /// What is dropped when it is gone.
+    pub stay: Box<dyn Send>,
     /// The reactor that accepted it.
     pub reactor: usize,
+    /// From accept to a finished handshake.
+    pub timeout: Duration,
 }
 
 /// The way to the threads that shake hands.
@@ -201,8 +204,6 @@ pub struct Parts<D> {
     pub identity: Arc<Identity>,
     /// Where connections go.
     pub doors: D,
-    /// From accept to a finished handshake.
-    pub timeout: Duration,
     /// This thread's counters.
     pub counters: Arc<Counters>,
 }
@@ -223,7 +224,7 @@ impl<D: Doors> Shaker<D> {
         Shaker { parts, shaking, timeouts, numbers: 0, now: Instant::now() }
     }
 
-    /// Runs until the porch is closed.
+    /// Runs until the porch is closed. Who is still shaking hands then is gone.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(256);
         while !self.parts.porch.is_closed.load(Ordering::Acquire) {
@@ -235,6 +236,9 @@ impl<D: Doors> Shaker<D> {
             self.take_newcomers();
             self.run_timers();
         }
+        let waiting = self.parts.lane.newcomers.try_iter().count();
+        let lost = waiting + self.shaking.len();
+        self.parts.counters.add(Counter::Closed, lost as u64);
     }
 
     fn wait(&mut self, events: &mut Events) {
@@ -263,6 +267,7 @@ impl<D: Doors> Shaker<D> {
         let (slot, interest) = (entry.key(), Interest::READABLE | Interest::WRITABLE);
         self.parts.lane.poll.registry().register(&mut newcomer.stream, Token(slot), interest)?;
         self.numbers += 1;
+        let timeout = newcomer.timeout;
         let (number, since, early) = (self.numbers, self.now, Vec::new());
         let stage = if newcomer.expects_header { Stage::Header } else { Stage::Silent };
         entry.insert(Shaking {
@@ -276,7 +281,7 @@ impl<D: Doors> Shaker<D> {
             number,
             _permit: permit,
         });
-        self.timeouts.set(self.now, self.parts.timeout, (slot, number));
+        self.timeouts.set(self.now, timeout, (slot, number));
         Ok(())
     }
 
@@ -299,9 +304,9 @@ impl<D: Doors> Shaker<D> {
         }
         self.parts.counters.count(Counter::TlsHandshakes);
         let Shaking { newcomer, connection, client, early, since, .. } = shaking;
-        let Newcomer { stream, sender, pass, reactor, .. } = newcomer;
+        let Newcomer { stream, sender, pass, stay, reactor, .. } = newcomer;
         let session = Session::new(connection);
-        let secured = Secured { stream, sender, client, pass, session, early, since };
+        let secured = Secured { stream, sender, client, pass, stay, session, early, since };
         self.parts.doors.enter(reactor, secured);
     }
 
@@ -312,7 +317,6 @@ impl<D: Doors> Shaker<D> {
 
     fn count_lost(&self) {
         self.parts.counters.count(Counter::Closed);
-        self.parts.doors.lost();
     }
 
     fn run_timers(&mut self) {

@@ -164,3 +164,38 @@ fn connections_that_shake_hands_count_as_connections() {
     drop(shaking);
     wait::until("room", || Peer::try_connect_tls(&url, &trust).ok());
 }
+
+#[test]
+fn a_relay_that_stops_waits_for_no_handshake() {
+    let authority = Authority::new();
+    let times = ["--drain-time=300", "--handshake-timeout=300", "--admin=127.0.0.1:0"];
+    let mut relay = authority.relay(&times);
+    let admin = relay.admin();
+    let hello = client_hello(&authority);
+    let half: Vec<_> = (0..9).map(|_| relay.connect()).collect();
+    for mut stream in &half {
+        stream.write_all(&hello[..hello.len() / 2]).expect("half a hello");
+    }
+    wait::until("all to be counted", || {
+        let stats = http::get(TcpStream::connect(admin).expect("connect"), "/stats.json").body;
+        let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+        (stats["connections"] == 9).then_some(())
+    });
+    relay.process.signal("TERM");
+    assert_eq!(relay.process.exit_within(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_reload_of_the_handshake_timeout_reaches_handshakes() {
+    let authority = Authority::new();
+    let handshake_timeout = Duration::from_secs(300);
+    let relay = counted(&authority, Config { handshake_timeout, ..Config::for_tests() });
+    let connect = || TcpStream::connect(relay.address()).expect("connect");
+    let mut before = connect();
+    wait::until("it to be taken in", || (relay.count(Counter::Accepted) == 1).then_some(()));
+    let handshake_timeout = Duration::from_millis(100);
+    relay.reload(Config { handshake_timeout, ..(*relay.view().config()).clone() });
+    assert!(read_to_end(&mut connect(), SOON).is_some(), "it has the new time");
+    before.set_nonblocking(true).expect("a socket");
+    assert!(before.read(&mut [0]).is_err(), "it has the time it began with");
+}

@@ -36,6 +36,28 @@ pub struct Shared {
     pub placement: Placement,
 }
 
+/// A connection that is counted as open while it is no reactor's.
+pub struct Opened(Arc<Shared>);
+
+impl Opened {
+    /// One more.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        Opened(shared.clone())
+    }
+
+    /// One that was counted already.
+    pub fn take_over(shared: &Arc<Shared>) -> Self {
+        Opened(shared.clone())
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
     /// What the reactors of a relay share that starts now.
     pub fn new(config: Arc<Config>) -> Self {

@@ -6,7 +6,6 @@
 use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -134,7 +133,7 @@ impl Starter {
     /// Starts the reactors, and the thread that serves files, if there are any.
     pub fn start_reactors(&mut self, porch: Option<&Arc<Porch>>) -> io::Result<()> {
         let config = self.shared.config.clone();
-        let start_web = |dir: &PathBuf| Web::start(dir, &config, self.metrics.for_thread());
+        let start_web = |dir: &PathBuf| Web::start(dir, self.metrics.for_thread());
         let web = config.www.as_ref().map(start_web).transpose()?;
         for index in 0..config.reactors {
             self.start_reactor(index, porch.cloned(), web.clone())?;
@@ -200,8 +199,7 @@ impl Starter {
             lane,
             porch: porch.clone(),
             identity: identity.clone(),
-            doors: ReactorDoors { reactors: self.reactors.clone(), shared: self.shared.clone() },
-            timeout: self.shared.config.handshake_timeout,
+            doors: ReactorDoors(self.reactors.clone()),
             counters: self.metrics.for_thread(),
         });
         self.spawn(format!("tls-{index}"), move || shaker.run())
@@ -302,17 +300,10 @@ impl LinkSink for Sink {
 }
 
 /// Where connections go after their TLS handshake.
-struct ReactorDoors {
-    reactors: Vec<ReactorHandle>,
-    shared: Arc<Shared>,
-}
+struct ReactorDoors(Vec<ReactorHandle>);
 
 impl Doors for ReactorDoors {
     fn enter(&self, reactor: usize, secured: Secured) {
-        self.reactors[reactor].send(Command::Welcome(secured));
-    }
-
-    fn lost(&self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.0[reactor].send(Command::Welcome(secured));
     }
 }
