@@ -8,7 +8,8 @@
 //! peers.
 //!
 //! Invariants:
-//! - At most `--tls-handshakes-max` connections are here; a reactor never waits for these threads.
+//! - At most `--tls-handshakes-max` connections are here, and they hold at most a fixed part of the
+//!   memory, all together; a reactor never waits for these threads.
 //! - None is here for longer than `--handshake-timeout`, one that failed and hears why included.
 //! - What is leaving here has nothing unsent, and what came after the handshake goes with it.
 
@@ -27,6 +28,7 @@ use slab::Slab;
 use super::admission::crowd::Pass;
 use super::admission::{Rejection, proxy};
 use super::http;
+use super::memory::{HANDSHAKE_BYTES, HELLO_BYTES, Held, Memory};
 use super::session::{Session, send, take_plaintext};
 use super::timers::Timers;
 use crate::metrics::{Counter, Counters};
@@ -55,8 +57,10 @@ pub struct Secured {
     pub client: Option<SocketAddr>,
     /// Its place among the connections of its address.
     pub pass: Option<Pass>,
-    /// What is dropped when it is counted elsewhere.
+    /// What is dropped when it is counted elsewhere: as open, and with what it holds.
     pub stay: Box<dyn Send>,
+    /// Likewise.
+    pub held: Held,
     /// Its keys.
     pub session: Box<Session>,
     /// What was said right after the handshake.
@@ -95,13 +99,29 @@ pub struct Porch {
     next: AtomicUsize,
     inside: Arc<AtomicUsize>,
     inside_max: usize,
+    memory: Arc<Memory>,
     is_closed: AtomicBool,
 }
 
 /// A place on the porch.
-pub struct Permit(Arc<AtomicUsize>);
+struct Permit {
+    _inside: Inside,
+    held: Held,
+    memory: Arc<Memory>,
+}
 
-impl Drop for Permit {
+impl Permit {
+    /// It holds more. Says whether there is room for that.
+    fn grow(&mut self, bytes: usize) -> bool {
+        self.held.grow(bytes);
+        self.memory.has_room_for_handshakes()
+    }
+}
+
+/// One of those inside.
+struct Inside(Arc<AtomicUsize>);
+
+impl Drop for Inside {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -114,11 +134,16 @@ pub struct Lane {
 }
 
 impl Porch {
-    /// A porch for `inside_max` connections, and the ends of its `threads`.
+    /// A porch for `inside_max` connections, if `memory` has room for them, and the ends of its
+    /// `threads`.
     ///
     /// # Errors
     /// The process may not open the files it needs.
-    pub fn build(threads: usize, inside_max: usize) -> io::Result<(Arc<Porch>, Vec<Lane>)> {
+    pub fn build(
+        threads: usize,
+        inside_max: usize,
+        memory: Arc<Memory>,
+    ) -> io::Result<(Arc<Porch>, Vec<Lane>)> {
         let (mut lanes, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..threads {
             let poll = Poll::new()?;
@@ -130,13 +155,18 @@ impl Porch {
         }
         let (next, inside) = (AtomicUsize::new(0), Arc::default());
         let is_closed = AtomicBool::new(false);
-        Ok((Arc::new(Porch { lanes, next, inside, inside_max, is_closed }), ends))
+        Ok((Arc::new(Porch { lanes, next, inside, inside_max, memory, is_closed }), ends))
     }
 
     /// Takes a connection in, unless there are too many: then it is gone. Says whether it did.
     pub fn admit(&self, newcomer: Newcomer) -> bool {
-        let permit = Permit(self.inside.clone());
-        if self.inside.fetch_add(1, Ordering::Relaxed) >= self.inside_max {
+        let is_one_too_many = self.inside.fetch_add(1, Ordering::Relaxed) >= self.inside_max;
+        let permit = Permit {
+            _inside: Inside(self.inside.clone()),
+            held: Held::new(self.memory.of_handshakes(), HANDSHAKE_BYTES),
+            memory: self.memory.clone(),
+        };
+        if is_one_too_many || !self.memory.has_room_for_handshakes() {
             return false;
         }
         let next = self.next.fetch_add(1, Ordering::Relaxed);
@@ -188,10 +218,12 @@ struct Shaking {
     header: Vec<u8>,
     client: Option<SocketAddr>,
     early: Vec<u8>,
+    /// Bytes of TLS that came.
+    heard: usize,
     since: Instant,
     /// Tells it from earlier ones in the same slot.
     number: u64,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// What a thread that shakes hands is made of.
@@ -277,9 +309,10 @@ impl<D: Doors> Shaker<D> {
             header: Vec::new(),
             client: None,
             early,
+            heard: 0,
             since,
             number,
-            _permit: permit,
+            permit,
         });
         self.timeouts.set(self.now, timeout, (slot, number));
         Ok(())
@@ -303,10 +336,11 @@ impl<D: Doors> Shaker<D> {
             return self.count_lost();
         }
         self.parts.counters.count(Counter::TlsHandshakes);
-        let Shaking { newcomer, connection, client, early, since, .. } = shaking;
+        let Shaking { newcomer, connection, client, early, since, permit, .. } = shaking;
         let Newcomer { stream, sender, pass, stay, reactor, .. } = newcomer;
         let session = Session::new(connection);
-        let secured = Secured { stream, sender, client, pass, stay, session, early, since };
+        let held = permit.held;
+        let secured = Secured { stream, sender, client, pass, stay, held, session, early, since };
         self.parts.doors.enter(reactor, secured);
     }
 
@@ -384,6 +418,12 @@ impl Shaking {
             }
             Stage::Silent | Stage::Shaking => {
                 self.stage = Stage::Shaking;
+                if !self.may_say(bytes.len()) {
+                    counters.count(Counter::TlsHandshakeFailures);
+                    tracing::debug!(address = %self.newcomer.sender,
+                        "TLS handshake failed: it is long, and there is no memory for that");
+                    return Step::Gone;
+                }
                 if let Err(error) = self.shake(bytes) {
                     counters.count(Counter::TlsHandshakeFailures);
                     // The alert that says why.
@@ -393,6 +433,14 @@ impl Shaking {
             }
         }
         Step::Wait
+    }
+
+    /// Counts what the client says more than others do. Says whether there is memory for it.
+    fn may_say(&mut self, bytes: usize) -> bool {
+        let beyond = |heard: usize| heard.saturating_sub(HELLO_BYTES);
+        let more = beyond(self.heard + bytes) - beyond(self.heard);
+        self.heard += bytes;
+        more == 0 || self.permit.grow(more)
     }
 
     /// A proxy says for whom it speaks, in plain, before TLS begins.

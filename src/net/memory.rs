@@ -5,7 +5,7 @@
 //!
 //! Each thread adds up in a [`Gauge`] of its own what its peers hold, when that changes by more than
 //! a message; the sums are looked at once a turn. Counted are: connections at [`CONNECTION_BYTES`],
-//! request heads, messages being assembled (by what arrived), the writers' queues, large messages
+//! TLS handshakes at [`HANDSHAKE_BYTES`] and what more their clients say, request heads, messages being assembled (by what arrived), the writers' queues, large messages
 //! and encoded batches (once each, however many backlogs share them), and in backlogs what a peer
 //! alone holds, the list itself, and what a session holds back as ciphertext. Set aside are the table
 //! of ids at its full size and what the process needs empty. Of the rest a quarter is for what the
@@ -32,6 +32,19 @@ pub const CONNECTION_BYTES: usize = 2 * 1024;
 /// [`CONNECTION_BYTES`] included; the suite `tls` measures both. What a session holds back for a full
 /// socket is counted beside it, while it does.
 pub const SESSION_BYTES: usize = 32 * 1024;
+
+/// What a connection costs while it shakes hands for TLS, in bytes, of which [`HELLO_BYTES`] are for
+/// what the client says. Resident memory (debug build, 300 handshakes in the middle) grew by so much
+/// less that there is a margin; the suite `tls` measures it. What the client says beyond is counted
+/// beside it.
+pub const HANDSHAKE_BYTES: usize = 16 * 1024;
+
+/// What a client says in a usual handshake fits into this, in bytes.
+pub const HELLO_BYTES: usize = 4 * 1024;
+
+/// Handshakes may hold this part of the memory, all together: nobody can be told to go before its
+/// handshake is done, so that they must not be what fills it.
+const HANDSHAKES_PART: usize = 8;
 
 /// What a connection costs by itself, in bytes.
 pub fn connection_bytes(is_secure: bool) -> usize {
@@ -108,6 +121,12 @@ impl Held {
         gauge.add(bytes);
         Held { gauge: gauge.clone(), bytes }
     }
+
+    /// Counts `bytes` more.
+    pub fn grow(&mut self, bytes: usize) {
+        self.gauge.add(bytes);
+        self.bytes += bytes;
+    }
 }
 
 impl Drop for Held {
@@ -146,6 +165,8 @@ pub struct Memory {
     held_max: usize,
     /// That of all, then those of the threads.
     gauges: Vec<Arc<Gauge>>,
+    /// That of connections that shake hands for TLS.
+    handshakes: Arc<Gauge>,
     /// Counts the times the memory became full.
     shortages: AtomicU64,
     /// It is.
@@ -167,8 +188,9 @@ impl Memory {
     /// The memory of a relay: one gauge for each of its threads, and one for what they share.
     pub fn new(config: &Config) -> Self {
         let threads = config.reactors + config.writers;
+        let shakers = if config.tls.is_some() { config.tls_threads } else { 0 };
         let set_aside = BASE_BYTES
-            + threads * THREAD_BYTES
+            + (threads + shakers) * THREAD_BYTES
             + config.dedup_entries_max.saturating_mul(DEDUP_ENTRY_BYTES);
         // However small, it is enough for a few connections.
         let free = config.memory_max.saturating_sub(set_aside).max(config.memory_max / 8);
@@ -180,6 +202,7 @@ impl Memory {
         Memory {
             held_max: 0,
             gauges: Vec::new(),
+            handshakes: Arc::default(),
             shortages: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
             alarm: OnceLock::new(),
@@ -201,6 +224,17 @@ impl Memory {
         self.gauges[0].clone()
     }
 
+    /// The gauge of those that shake hands.
+    pub fn of_handshakes(&self) -> &Arc<Gauge> {
+        &self.handshakes
+    }
+
+    /// Whether those that shake hands hold no more than their part, and others leave room.
+    pub fn has_room_for_handshakes(&self) -> bool {
+        self.handshakes.held() <= self.held_max / HANDSHAKES_PART
+            && self.pressure() < Pressure::High
+    }
+
     /// Sets what wakes all threads.
     pub fn set_alarm(&self, wake_all: impl Fn() + Send + Sync + 'static) {
         // It is set once, when the threads are started.
@@ -209,7 +243,8 @@ impl Memory {
 
     /// What is held by all, in bytes.
     pub fn held(&self) -> usize {
-        self.gauges.iter().map(|gauge| gauge.held()).sum()
+        let threads: usize = self.gauges.iter().map(|gauge| gauge.held()).sum();
+        threads + self.handshakes.held()
     }
 
     /// How much may be held, in bytes.
@@ -352,6 +387,22 @@ mod tests {
         drop(high);
         assert_eq!(memory.pressure(), Pressure::None);
         drop(rest);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn handshakes_have_a_part_of_the_memory_and_no_more() {
+        let memory = memory(256 << 20);
+        let max = memory.held_max();
+        let mut held = Held::new(memory.of_handshakes(), max / 8);
+        assert!(memory.has_room_for_handshakes());
+        assert_eq!(memory.held(), max / 8);
+        held.grow(1);
+        assert!(!memory.has_room_for_handshakes());
+        drop(held);
+        let others = Held::new(&memory.of_all(), max / 10 * 9);
+        assert!(!memory.has_room_for_handshakes());
+        drop(others);
         assert_eq!(memory.held(), 0);
     }
 

@@ -85,7 +85,7 @@ impl Relay {
         starter.start_writers()?;
         let (mut porch, mut renewals) = (None, None);
         if let Some(identity) = &identity {
-            let (front, lanes) = Porch::build(config.tls_threads, config.tls_handshakes_max)?;
+            let (front, lanes) = starter.build_porch()?;
             starter.start_reactors(Some(&front))?;
             starter.start_shakers(&front, lanes, identity)?;
             renewals = Some(starter.start_renewal(identity)?);

@@ -32,7 +32,7 @@ fn handshakes(tls_handshakes_max: usize) -> Config {
 }
 
 /// The first bytes of a handshake, as a client says them.
-fn client_hello(authority: &Authority) -> Vec<u8> {
+pub fn client_hello(authority: &Authority) -> Vec<u8> {
     let name = "localhost".try_into().expect("a name");
     let mut client = ClientConnection::new(authority.client(), name).expect("a client");
     let mut hello = Vec::new();

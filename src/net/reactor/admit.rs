@@ -91,18 +91,22 @@ impl Reactor {
     }
 
     pub(super) fn welcome_secured(&mut self, secured: Secured) {
-        let Secured { stream, sender, client, pass, stay, session, mut early, since } = secured;
+        let Secured { stream, sender, client, pass, stay, held, session, mut early, since } =
+            secured;
         if self.ends.is_some() {
             return;
         }
         let stage = Stage::Head(Vec::new());
         let Some(token) = self.insert(stream, sender, Some(session), stage, None) else { return };
         // It was counted when it was accepted, and `insert` counted it again.
-        drop(stay);
+        drop((stay, held));
         let index = token::index(token);
         self.conns[index].since = since;
         self.conns[index].pass = pass;
         self.handshakes.set(self.now, self.config.handshake_timeout, token);
+        if self.keeper.memory().pressure() == Pressure::Full {
+            return self.reject(index, Rejection::Memory);
+        }
         if let Some(client) = client
             && let Err(rejection) = self.name(index, client)
         {

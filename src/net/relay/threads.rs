@@ -177,6 +177,12 @@ impl Starter {
         self.spawn(name, move || reactor.run())
     }
 
+    /// Where those who come for TLS shake hands, and the ends of its threads.
+    pub fn build_porch(&self) -> io::Result<(Arc<Porch>, Vec<handshake::Lane>)> {
+        let config = &self.shared.config;
+        Porch::build(config.tls_threads, config.tls_handshakes_max, self.memory.clone())
+    }
+
     /// Starts the threads behind `porch` that shake hands for TLS; each has one of its `lanes`.
     pub fn start_shakers(
         &mut self,
