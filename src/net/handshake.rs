@@ -29,6 +29,7 @@ use super::admission::crowd::Pass;
 use super::admission::{Rejection, proxy};
 use super::http;
 use super::memory::{HANDSHAKE_BYTES, HELLO_BYTES, Held, Memory};
+use super::session::records::Records;
 use super::session::{Session, send, take_plaintext};
 use super::timers::Timers;
 use crate::metrics::{Counter, Counters};
@@ -218,8 +219,9 @@ struct Shaking {
     header: Vec<u8>,
     client: Option<SocketAddr>,
     early: Vec<u8>,
-    /// Bytes of TLS that came.
+    /// Bytes of TLS that came, and their records.
     heard: usize,
+    records: Records,
     since: Instant,
     /// Tells it from earlier ones in the same slot.
     number: u64,
@@ -310,6 +312,7 @@ impl<D: Doors> Shaker<D> {
             client: None,
             early,
             heard: 0,
+            records: Records::default(),
             since,
             number,
             permit,
@@ -336,9 +339,9 @@ impl<D: Doors> Shaker<D> {
             return self.count_lost();
         }
         self.parts.counters.count(Counter::TlsHandshakes);
-        let Shaking { newcomer, connection, client, early, since, permit, .. } = shaking;
+        let Shaking { newcomer, connection, records, client, early, since, permit, .. } = shaking;
         let Newcomer { stream, sender, pass, stay, reactor, .. } = newcomer;
-        let session = Session::new(connection);
+        let session = Session::new(connection, records);
         let held = permit.held;
         let secured = Secured { stream, sender, client, pass, stay, held, session, early, since };
         self.parts.doors.enter(reactor, secured);
@@ -463,6 +466,7 @@ impl Shaking {
     }
 
     fn shake(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
+        self.records.note(bytes);
         let general = |error: io::Error| rustls::Error::General(error.to_string());
         while !bytes.is_empty() {
             if self.connection.read_tls(&mut bytes).map_err(general)? == 0 {

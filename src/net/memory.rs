@@ -7,7 +7,7 @@
 //! a message; the sums are looked at once a turn. Counted are: connections at [`CONNECTION_BYTES`],
 //! TLS handshakes at [`HANDSHAKE_BYTES`] and what more their clients say, request heads, messages being assembled (by what arrived), the writers' queues, large messages
 //! and encoded batches (once each, however many backlogs share them), and in backlogs what a peer
-//! alone holds, the list itself, and what a session holds back as ciphertext. Set aside are the table
+//! alone holds, the list itself, and what a session holds as ciphertext, either way. Set aside are the table
 //! of ids at its full size and what the process needs empty. Of the rest a quarter is for what the
 //! allocator cannot use. The kernel's buffers of sockets are not counted: they are no memory of the
 //! process.
@@ -28,10 +28,10 @@ use crate::config::{Config, DEDUP_ENTRY_BYTES};
 pub const CONNECTION_BYTES: usize = 2 * 1024;
 
 /// And what its TLS costs besides, in bytes. Resident memory of the process (debug build, 300 peers,
-/// rustls 0.23) grew by 9.4 KiB for an idle peer and by 25.6 KiB for one in the middle of a record,
-/// [`CONNECTION_BYTES`] included; the suite `tls` measures both. What a session holds back for a full
-/// socket is counted beside it, while it does.
-pub const SESSION_BYTES: usize = 32 * 1024;
+/// rustls 0.23) grew by 9.4 KiB for an idle peer, [`CONNECTION_BYTES`] included; the suite `tls`
+/// measures it. What a session holds of a record that is not whole, and what it holds back for a full
+/// socket, is counted beside it, while it does.
+pub const SESSION_BYTES: usize = 10 * 1024;
 
 /// What a connection costs while it shakes hands for TLS, in bytes, of which [`HELLO_BYTES`] are for
 /// what the client says. Resident memory (debug build, 300 handshakes in the middle) grew by so much
