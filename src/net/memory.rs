@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::config::{Config, DEDUP_ENTRY_BYTES};
+use crate::config::{BASE_BYTES, Config, DEDUP_ENTRY_BYTES, THREAD_BYTES};
 
 /// What a connection costs that says and hears nothing, in bytes: 1.5 KiB of resident memory with
 /// 100,000 of them in 6 relays as with 50,000 in 3 (`loadtest idle`), and a margin.
@@ -50,12 +50,6 @@ const HANDSHAKES_PART: usize = 8;
 pub fn connection_bytes(is_secure: bool) -> usize {
     CONNECTION_BYTES + if is_secure { SESSION_BYTES } else { 0 }
 }
-
-/// What the process needs without connections, in bytes.
-const BASE_BYTES: usize = 12 << 20;
-
-/// And for each thread: stack, buffers, what its allocator keeps.
-const THREAD_BYTES: usize = 1 << 20;
 
 /// A thread that allocates this much within a turn looks at the sum before the turn ends, in bytes.
 pub const LOOK_BYTES: usize = 1 << 20;
