@@ -367,6 +367,9 @@ impl<D: Doors> Shaker<D> {
             }
             self.lose(slot);
         }
+        let Shaker { timeouts, shaking, .. } = self;
+        let is_here = |slot, number| shaking.get(slot).is_some_and(|one| one.number == number);
+        timeouts.thin_out(shaking.len(), |(slot, number)| is_here(*slot, *number));
     }
 }
 

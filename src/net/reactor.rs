@@ -363,11 +363,25 @@ impl Reactor {
         while let Some((_, token)) = self.pauses.take_due(self.now) {
             self.resume(token);
         }
+        self.forget_timers();
         if self.age_at.is_some_and(|at| at <= self.now) {
             let age = self.now - self.shared.started;
             self.shared.mesh.dedup.expire(age.as_millis() as u64);
             self.age_at = Some(self.now + AGEING_INTERVAL);
         }
+    }
+
+    /// Of connections that are gone, as they come and go faster than their timers are due.
+    fn forget_timers(&mut self) {
+        let Reactor { conns, handshakes, lingering, pauses, .. } = self;
+        let conn = |token: &Token| {
+            let conn = conns.get(token::index(*token));
+            conn.filter(|conn| conn.generation == token::generation(*token))
+        };
+        let count = conns.len();
+        handshakes.thin_out(count, |token| conn(token).is_some_and(Conn::is_handshaking));
+        lingering.thin_out(count, |token| conn(token).is_some());
+        pauses.thin_out(count, |token| conn(token).is_some_and(|conn| conn.is_paused));
     }
 
     fn conn_mut(&mut self, token: Token) -> Option<&mut Conn> {

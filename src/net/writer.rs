@@ -418,9 +418,21 @@ impl Writer {
                 Due::Pong(peer, connection) => self.check_pong(peer, connection),
             }
         }
+        self.forget_timers();
         if self.has_trouble {
             self.look_at_trouble();
         }
+    }
+
+    /// Of peers that are gone, as they come and go faster than their timers are due.
+    fn forget_timers(&mut self) {
+        let Writer { timers, slots, remotes, .. } = self;
+        timers.thin_out(slots.len(), |due| match due {
+            Due::Heartbeat(peer) => slots.contains_key(peer),
+            Due::Ping(peer, connection) | Due::Pong(peer, connection) => {
+                slots.get(peer).is_some_and(|slot| remotes[*slot].connections == *connection)
+            }
+        });
     }
 
     fn heartbeat(&mut self, peer: PeerId) {
