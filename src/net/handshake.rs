@@ -29,9 +29,11 @@ use super::admission::crowd::Pass;
 use super::admission::{Rejection, proxy};
 use super::http;
 use super::memory::{HANDSHAKE_BYTES, HELLO_BYTES, Held, Memory};
+use super::seldom::FaultLog;
 use super::session::records::Records;
 use super::session::{Session, send, take_plaintext};
 use super::timers::Timers;
+use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
 use crate::tls::identity::Identity;
 
@@ -136,13 +138,14 @@ pub struct Lane {
 
 impl Porch {
     /// A porch for `inside_max` connections, if `memory` has room for them, and the ends of its
-    /// `threads`.
+    /// `threads`. How many there are is told in `inside`.
     ///
     /// # Errors
     /// The process may not open the files it needs.
     pub fn build(
         threads: usize,
         inside_max: usize,
+        inside: Arc<AtomicUsize>,
         memory: Arc<Memory>,
     ) -> io::Result<(Arc<Porch>, Vec<Lane>)> {
         let (mut lanes, mut ends) = (Vec::new(), Vec::new());
@@ -154,8 +157,7 @@ impl Porch {
             lanes.push((sender, waker));
             ends.push(Lane { poll, newcomers });
         }
-        let (next, inside) = (AtomicUsize::new(0), Arc::default());
-        let is_closed = AtomicBool::new(false);
+        let (next, is_closed) = Default::default();
         Ok((Arc::new(Porch { lanes, next, inside, inside_max, memory, is_closed }), ends))
     }
 
@@ -240,6 +242,8 @@ pub struct Parts<D> {
     pub doors: D,
     /// This thread's counters.
     pub counters: Arc<Counters>,
+    /// What this loop tells about itself.
+    pub figures: Arc<Loop>,
 }
 
 /// See the module's head.
@@ -248,14 +252,21 @@ pub struct Shaker<D> {
     shaking: Slab<Shaking>,
     timeouts: Timers<(usize, u64)>,
     numbers: u64,
+    faults: FaultLog,
     now: Instant,
 }
 
 impl<D: Doors> Shaker<D> {
     /// A thread's work, with nobody there yet.
     pub fn new(parts: Parts<D>) -> Self {
-        let (shaking, timeouts) = (Slab::new(), Timers::default());
-        Shaker { parts, shaking, timeouts, numbers: 0, now: Instant::now() }
+        Shaker {
+            parts,
+            shaking: Slab::new(),
+            timeouts: Timers::default(),
+            numbers: 0,
+            faults: FaultLog::default(),
+            now: Instant::now(),
+        }
     }
 
     /// Runs until the porch is closed. Who is still shaking hands then is gone.
@@ -264,6 +275,7 @@ impl<D: Doors> Shaker<D> {
         while !self.parts.porch.is_closed.load(Ordering::Acquire) {
             self.wait(&mut events);
             self.now = Instant::now();
+            self.parts.figures.wake(self.now);
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.go_on(event.token().0);
             }
@@ -277,7 +289,9 @@ impl<D: Doors> Shaker<D> {
 
     fn wait(&mut self, events: &mut Events) {
         let until = self.timeouts.next_due();
-        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let turn_end = Instant::now();
+        self.parts.figures.sleep(self.now, turn_end);
+        let timeout = until.map(|until| until.saturating_duration_since(turn_end));
         match self.parts.lane.poll.poll(events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -288,7 +302,8 @@ impl<D: Doors> Shaker<D> {
     fn take_newcomers(&mut self) {
         while let Ok((newcomer, permit)) = self.parts.lane.newcomers.try_recv() {
             if let Err(error) = self.take(newcomer, permit) {
-                tracing::warn!(%error, "a TLS handshake cannot begin; its connection is closed");
+                let what = "a TLS handshake cannot begin, and its connection is closed";
+                self.faults.note(what, &error, self.now);
                 self.count_lost();
             }
         }
@@ -335,7 +350,8 @@ impl<D: Doors> Shaker<D> {
         let mut shaking = self.shaking.remove(slot);
         let stream = &mut shaking.newcomer.stream;
         if let Err(error) = self.parts.lane.poll.registry().deregister(stream) {
-            tracing::warn!(%error, "a connection cannot leave its TLS handshake");
+            let what = "a connection cannot leave its TLS handshake, and is closed";
+            self.faults.note(what, &error, self.now);
             return self.count_lost();
         }
         self.parts.counters.count(Counter::TlsHandshakes);

@@ -34,6 +34,7 @@ use super::http;
 use super::memory::{Keeper, LOOK_BYTES};
 use super::queue::Outbox;
 use super::roster::Roster;
+use super::seldom::FaultLog;
 use super::socket::{Ending, Received};
 use super::timers::Timers;
 use super::web::Web;
@@ -120,6 +121,7 @@ pub struct Reactor {
     /// Ends of pauses.
     pauses: Timers<Token>,
     refusals: RefusalLog,
+    faults: FaultLog,
     age_at: Option<Instant>,
     ends: Option<Instant>,
     buffer: Box<[u8]>,
@@ -154,6 +156,7 @@ impl Reactor {
             lingering: Timers::default(),
             pauses: Timers::default(),
             refusals: RefusalLog::default(),
+            faults: FaultLog::default(),
             age_at: parts.ages_memory.then_some(now),
             ends: None,
             buffer: vec![0; READ_BYTES].into(),

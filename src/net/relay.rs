@@ -170,7 +170,7 @@ impl Relay {
         self.tell_writers(Outbound::Reload(config));
     }
 
-    /// Whether every thread of the data path answers within `limit`.
+    /// Whether every thread that reads or writes answers within `limit`, and no other one has been in one turn for longer.
     pub fn is_alive(&self, limit: Duration) -> bool {
         let expected = self.reactors.len() + self.shared().config.writers;
         let (sender, answers) = crossbeam_channel::bounded(expected);
@@ -179,7 +179,8 @@ impl Relay {
             reactor.send(Command::Probe(sender.clone()));
         }
         self.tell_writers(Outbound::Probe(sender));
-        (0..expected).all(|_| answers.recv_deadline(deadline).is_ok())
+        let have_answered = (0..expected).all(|_| answers.recv_deadline(deadline).is_ok());
+        have_answered && self.view.threads_awake_for(limit).is_empty()
     }
 
     fn tell_writers(&self, item: Outbound) {

@@ -11,6 +11,7 @@
 //!   no socket (a link that is down). The ciphertext that a TLS session holds back waits as well.
 //!   It is bounded there and no part of the backlog, and is counted as memory all the same.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 use std::os::fd::AsRawFd;
 
 use super::memory::{Gauge, Held};
+use super::seldom::FaultLog;
 use super::session::SEALED_BYTES_MAX;
 use super::socket::{Ending, Socket, Written};
 use crate::dam::peer::PeerId;
@@ -88,6 +90,8 @@ pub struct Pen<'a> {
     pub backlog_bytes_max: usize,
     /// Where the memory of backlogs is counted.
     pub gauge: &'a Arc<Gauge>,
+    /// Where the operating system's faults are told.
+    pub faults: &'a RefCell<FaultLog>,
 }
 
 /// How far a peer's connection is.
@@ -437,7 +441,8 @@ impl Remote {
         self.is_watched = true;
         let fd = socket.as_raw_fd();
         if let Err(error) = pen.registry.register(&mut SourceFd(&fd), token, Interest::WRITABLE) {
-            tracing::warn!(%error, "a peer's socket cannot be watched; it is closed");
+            let what = "a peer's socket cannot be watched and is closed";
+            pen.faults.borrow_mut().note(what, &error, pen.now);
             self.hang_up(Ending::Broken);
         }
     }

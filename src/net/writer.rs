@@ -9,6 +9,7 @@
 //!
 //! Invariant: a slot of `remotes` is freed only after the batch that may refer to it is delivered.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use super::coalesce::{Coalescer, Mark, Marks};
 use super::memory::Keeper;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
+use super::seldom::FaultLog;
 use super::socket::{Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
@@ -80,6 +82,8 @@ pub struct Parts {
     pub figures: Arc<Loop>,
     /// Likewise about its batches.
     pub batches: Arc<Batches>,
+    /// Where the operating system's faults are told.
+    pub faults: RefCell<FaultLog>,
 }
 
 /// See the module's head.
@@ -561,6 +565,7 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
         now,
         backlog_bytes_max: parts.config.backlog_bytes_max,
         gauge: parts.keeper.gauge(),
+        faults: &parts.faults,
     }
 }
 

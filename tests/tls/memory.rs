@@ -102,6 +102,9 @@ fn a_handshake_costs_no_more_than_it_is_counted_for() {
     let each = |more: f64| more / COUNT as f64;
     let (cost, counted) = (each(after.0 - before.0), each(after.1 - before.1));
     assert_eq!(counted, HANDSHAKE_BYTES as f64);
+    assert_eq!(figure(admin, "gunmetal_tls_handshakes_open"), 50.0 + COUNT as f64);
+    let turns = "gunmetal_thread_turns_total{thread=\"tls-0\"}";
+    assert!(figure(admin, turns) > 0.0, "the thread is watched");
     assert!(cost < counted, "{cost} bytes");
     drop(begun);
     wait::until("them to be gone", || (memory(admin).1 <= before.1).then_some(()));

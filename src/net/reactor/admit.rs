@@ -165,7 +165,8 @@ impl Reactor {
         let socket = match Socket::watched(stream, address, self.poll.registry(), token) {
             Ok(socket) => Arc::new(socket.with_session(session)),
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be watched; it is closed");
+                let what = "a connection cannot be watched and is closed";
+                self.faults.note(what, &error, self.now);
                 return None;
             }
         };

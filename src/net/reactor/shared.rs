@@ -30,6 +30,8 @@ pub struct Shared {
     pub open: AtomicUsize,
     /// Those of them that this relay dialled.
     pub links: AtomicUsize,
+    /// Connections that shake hands for TLS now.
+    pub handshakes: Arc<AtomicUsize>,
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
     /// Which writer a new peer gets.
@@ -70,6 +72,7 @@ impl Shared {
             started: Instant::now(),
             open: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             sequence: AtomicU64::new(0),
             placement: Placement::new(config.writers, config.peers_per_writer),
             config,

@@ -3,6 +3,7 @@
 //! Owns: what each kind of thread is made of, and the way to a reactor. Must not know: in which
 //! order they start and end.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -125,6 +126,7 @@ impl Starter {
             counters: self.metrics.for_thread(),
             figures: self.metrics.for_loop(name.clone()),
             batches: self.metrics.for_batches(),
+            faults: RefCell::default(),
             keeper: Keeper::new(self.memory.clone(), gauge),
         });
         self.spawn(name, move || writer.run())
@@ -179,8 +181,9 @@ impl Starter {
 
     /// Where those who come for TLS shake hands, and the ends of its threads.
     pub fn build_porch(&self) -> io::Result<(Arc<Porch>, Vec<handshake::Lane>)> {
-        let config = &self.shared.config;
-        Porch::build(config.tls_threads, config.tls_handshakes_max, self.memory.clone())
+        let Config { tls_threads, tls_handshakes_max, .. } = *self.shared.config;
+        let inside = self.shared.handshakes.clone();
+        Porch::build(tls_threads, tls_handshakes_max, inside, self.memory.clone())
     }
 
     /// Starts the threads behind `porch` that shake hands for TLS; each has one of its `lanes`.
@@ -201,14 +204,16 @@ impl Starter {
         porch: &Arc<Porch>,
         identity: &Arc<Identity>,
     ) -> io::Result<()> {
+        let name = format!("tls-{index}");
         let shaker = Shaker::new(handshake::Parts {
             lane,
             porch: porch.clone(),
             identity: identity.clone(),
             doors: ReactorDoors(self.reactors.clone()),
             counters: self.metrics.for_thread(),
+            figures: self.metrics.for_loop(name.clone()),
         });
-        self.spawn(format!("tls-{index}"), move || shaker.run())
+        self.spawn(name, move || shaker.run())
     }
 
     /// Starts the thread that reads certificates anew when it is asked to.

@@ -26,6 +26,7 @@ struct Rig {
     counters: Arc<Counters>,
     now: Instant,
     gauge: Arc<Gauge>,
+    faults: RefCell<FaultLog>,
 }
 
 impl Rig {
@@ -33,7 +34,8 @@ impl Rig {
         let metrics = Metrics::default();
         let counters = metrics.for_thread();
         let (writes, reads) = (Poll::new().unwrap(), Poll::new().unwrap());
-        Rig { writes, reads, metrics, counters, now: Instant::now(), gauge: Arc::default() }
+        let (gauge, faults) = Default::default();
+        Rig { writes, reads, metrics, counters, now: Instant::now(), gauge, faults }
     }
 
     fn pen(&self) -> Pen<'_> {
@@ -43,6 +45,7 @@ impl Rig {
             now: self.now,
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             gauge: &self.gauge,
+            faults: &self.faults,
         }
     }
 

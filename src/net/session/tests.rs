@@ -194,6 +194,7 @@ fn what_waits_here_is_counted_while_it_does() {
         now: Instant::now(),
         backlog_bytes_max: 1 << 20,
         gauge: &gauge,
+        faults: &Default::default(),
     };
     let mut remote = Remote::new(PeerId::new(1, 0), false);
     remote.connect(ends.socket.clone(), Bytes::from_static(b"hello"), Token(7), &pen);

@@ -28,8 +28,18 @@ impl Rig {
         let (figures, batches) = (metrics.for_loop("writer-0".into()), metrics.for_batches());
         let memory = Arc::new(Memory::new(&config));
         let keeper = Keeper::new(memory.clone(), memory.of_writer(0, config.reactors));
-        let parts =
-            Parts { index: 0, poll, queue, bell, config, counters, figures, batches, keeper };
+        let parts = Parts {
+            index: 0,
+            poll,
+            queue,
+            bell,
+            config,
+            counters,
+            figures,
+            batches,
+            keeper,
+            faults: RefCell::default(),
+        };
         let writer = Writer::new(parts);
         let reads = Poll::new().unwrap();
         Rig { writer, reactor: Some(lane), reads, metrics, peers: Vec::new() }
