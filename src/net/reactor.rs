@@ -43,6 +43,7 @@ use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::Router;
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
+use crate::ws::upgrade;
 use command::Command;
 use shared::Shared;
 use token::{COMMANDS, LISTENER, TLS_LISTENER};
@@ -322,7 +323,11 @@ impl Reactor {
                 self.hear_proxy(index, header);
             }
             Stage::Head(head) => {
+                let seen = head.len();
                 head.extend_from_slice(input);
+                if !upgrade::is_worth_a_look(head, seen, &request::limits(&self.config)) {
+                    return;
+                }
                 let head = std::mem::take(head);
                 self.hear_head(index, head);
             }

@@ -63,9 +63,7 @@ impl Reactor {
 
     /// Hears a request, once it is whole.
     pub(super) fn hear_head(&mut self, index: usize, head: Vec<u8>) {
-        let config = &self.config;
-        let limits = HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() };
-        let request = match upgrade::parse(&head, &limits) {
+        let request = match upgrade::parse(&head, &limits(&self.config)) {
             Ok(Some(request)) => request,
             Ok(None) => {
                 self.conns[index].stage = Stage::Head(head);
@@ -138,6 +136,11 @@ impl Reactor {
             web.serve(Visitor { socket, request, otherwise, limits, stay });
         }
     }
+}
+
+/// How much of a head is accepted.
+pub(super) fn limits(config: &Config) -> HeadLimits {
+    HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() }
 }
 
 /// What a connection that is served elsewhere is counted with, until it ends.
