@@ -149,11 +149,13 @@ impl Porch {
         memory: Arc<Memory>,
     ) -> io::Result<(Arc<Porch>, Vec<Lane>)> {
         let (mut lanes, mut ends) = (Vec::new(), Vec::new());
+        // A channel has memory for all its places from the start.
+        let places = inside_max.min(memory.handshakes_max());
         for _ in 0..threads {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             // Whoever has a permit finds room.
-            let (sender, newcomers) = crossbeam_channel::bounded(inside_max);
+            let (sender, newcomers) = crossbeam_channel::bounded(places);
             lanes.push((sender, waker));
             ends.push(Lane { poll, newcomers });
         }
@@ -282,6 +284,7 @@ impl<D: Doors> Shaker<D> {
             self.take_newcomers();
             self.run_timers();
         }
+        self.parts.figures.sleep(self.now, Instant::now());
         let waiting = self.parts.lane.newcomers.try_iter().count();
         let lost = waiting + self.shaking.len();
         self.parts.counters.add(Counter::Closed, lost as u64);

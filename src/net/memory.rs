@@ -223,6 +223,11 @@ impl Memory {
         &self.handshakes
     }
 
+    /// How many may shake hands, if they say no more than others.
+    pub fn handshakes_max(&self) -> usize {
+        self.held_max / HANDSHAKES_PART / HANDSHAKE_BYTES + 1
+    }
+
     /// Whether those that shake hands hold no more than their part, and others leave room.
     pub fn has_room_for_handshakes(&self) -> bool {
         self.handshakes.held() <= self.held_max / HANDSHAKES_PART

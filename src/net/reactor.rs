@@ -181,6 +181,8 @@ impl Reactor {
             self.outbox.flush();
             self.keep_memory();
         }
+        // Who looks meanwhile is not to take it for stuck.
+        self.figures.sleep(self.now, Instant::now());
     }
 
     fn is_done(&self) -> bool {

@@ -168,6 +168,8 @@ impl Writer {
             self.run_timers();
             self.keep_memory();
         }
+        // Who looks meanwhile is not to take it for stuck.
+        self.parts.figures.sleep(self.now, Instant::now());
         // Reactors may still wait for room in the queue: let them end as well.
         self.parts.queue.iter().for_each(drop);
     }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gunmetal::config::{Config, Tls};
 use gunmetal::metrics::Counter;
@@ -198,4 +198,16 @@ fn a_reload_of_the_handshake_timeout_reaches_handshakes() {
     assert!(read_to_end(&mut connect(), SOON).is_some(), "it has the new time");
     before.set_nonblocking(true).expect("a socket");
     assert!(before.read(&mut [0]).is_err(), "it has the time it began with");
+}
+
+#[test]
+fn threads_that_have_ended_are_not_stuck() {
+    let relay = counted(&Authority::new(), Config::for_tests());
+    relay.stop();
+    relay.join();
+    let loops = relay.view().metrics().loops();
+    assert!(loops.iter().any(|one| one.name == "tls-0"));
+    for one in loops {
+        assert_eq!(one.awake_for(Instant::now()), None, "{}", one.name);
+    }
 }
