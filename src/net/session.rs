@@ -31,8 +31,9 @@ pub const SEALED_BYTES_MAX: usize = 64 * 1024;
 /// No record on the wire is longer, in bytes (RFC 5246 section 6.2.3: 2^14 + 2048, and a header).
 const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 + 5;
 
-/// What rustls makes room for at least when it reads, in bytes.
-const READ_ROOM_BYTES: usize = 4096;
+/// What is left of a record between two reads of rustls makes it take more room, which is worth
+/// giving back where it was more than this, in bytes.
+const SPARE_BYTES_MAX: usize = 1024;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -140,8 +141,7 @@ impl Session {
 /// are, and whether nothing follows them.
 fn open(state: &mut State, buffer: &mut [u8], start: usize, end: usize) -> (usize, bool) {
     let State { connection, records } = state;
-    let is_long = records.held_bytes() + (end - start) > READ_ROOM_BYTES;
-    let (mut at, mut count) = (start, 0);
+    let (mut at, mut count, mut most_held) = (start, 0, records.held_bytes());
     while at < end {
         // It has room, as all that could be decrypted was.
         let Ok(taken @ 1..) = connection.read_tls(&mut &buffer[at..end]) else {
@@ -156,11 +156,12 @@ fn open(state: &mut State, buffer: &mut [u8], start: usize, end: usize) -> (usiz
         let plaintext = take_plaintext(connection, &mut buffer[count..at]);
         records.take(plaintext);
         count += plaintext;
+        most_held = most_held.max(records.held_bytes());
         if is_closed {
             return (count, true);
         }
     }
-    if is_long && records.held_bytes() == 0 {
+    if most_held > SPARE_BYTES_MAX && records.held_bytes() == 0 {
         give_back_room(connection);
     }
     (count, false)
