@@ -18,7 +18,7 @@ use crate::support::wait::{self, SOON};
 use crate::{connect, join};
 
 /// A relay in this process, whose counters can be read.
-fn counted(authority: &Authority, limits: Config) -> gunmetal::net::relay::Relay {
+pub fn counted(authority: &Authority, limits: Config) -> gunmetal::net::relay::Relay {
     authority.install(&authority.issue());
     let files = PairFiles { cert: authority.cert_file(), key: authority.key_file() };
     let tls = Some(Tls { files, listen: None });
