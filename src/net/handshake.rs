@@ -4,6 +4,8 @@
 //! threads. When the handshake is done, the connection goes back to that reactor, which reads the
 //! request.
 //!
+//! `porch` beneath this file has the way in, and how many may come.
+//!
 //! Owns: connections from accept to the end of their handshake. Must not know: requests, frames,
 //! peers.
 //!
@@ -16,19 +18,17 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Token};
 use rustls::{Connection, ServerConnection};
 use slab::Slab;
 
 use super::admission::crowd::Pass;
 use super::admission::{Rejection, proxy};
 use super::http;
-use super::memory::{HANDSHAKE_BYTES, HELLO_BYTES, Held, Memory};
+use super::memory::{HELLO_BYTES, Held};
 use super::seldom::FaultLog;
 use super::session::records::Records;
 use super::session::{Session, send, take_plaintext};
@@ -36,9 +36,10 @@ use super::timers::Timers;
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
 use crate::tls::identity::Identity;
+use porch::Permit;
+pub use porch::{Lane, Newcomer, Porch, WAKE};
 
-/// The token of the waker.
-pub const WAKE: Token = Token(usize::MAX);
+mod porch;
 
 /// Bytes read at once: as much as rustls takes.
 const READ_BYTES: usize = 4096;
@@ -76,119 +77,6 @@ pub struct Secured {
 pub trait Doors: Send {
     /// Its handshake is done: reactor `reactor` is to serve it.
     fn enter(&self, reactor: usize, secured: Secured);
-}
-
-/// A connection that is to shake hands.
-pub struct Newcomer {
-    /// The connection, known to no poll.
-    pub stream: TcpStream,
-    /// Where the other end is.
-    pub sender: SocketAddr,
-    /// It begins with a PROXY header, before TLS.
-    pub expects_header: bool,
-    /// Its place among the connections of its address.
-    pub pass: Option<Pass>,
-    /// What is dropped when it is gone.
-    pub stay: Box<dyn Send>,
-    /// The reactor that accepted it.
-    pub reactor: usize,
-    /// From accept to a finished handshake.
-    pub timeout: Duration,
-}
-
-/// The way to the threads that shake hands.
-pub struct Porch {
-    lanes: Vec<(Sender<(Newcomer, Permit)>, Waker)>,
-    next: AtomicUsize,
-    inside: Arc<AtomicUsize>,
-    inside_max: usize,
-    memory: Arc<Memory>,
-    is_closed: AtomicBool,
-}
-
-/// A place on the porch.
-struct Permit {
-    _inside: Inside,
-    held: Held,
-    memory: Arc<Memory>,
-}
-
-impl Permit {
-    /// It holds more. Says whether there is room for that.
-    fn grow(&mut self, bytes: usize) -> bool {
-        self.held.grow(bytes);
-        self.memory.has_room_for_handshakes()
-    }
-}
-
-/// One of those inside.
-struct Inside(Arc<AtomicUsize>);
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A thread's end of the porch.
-pub struct Lane {
-    poll: Poll,
-    newcomers: Receiver<(Newcomer, Permit)>,
-}
-
-impl Porch {
-    /// A porch for `inside_max` connections, if `memory` has room for them, and the ends of its
-    /// `threads`. How many there are is told in `inside`.
-    ///
-    /// # Errors
-    /// The process may not open the files it needs.
-    pub fn build(
-        threads: usize,
-        inside_max: usize,
-        inside: Arc<AtomicUsize>,
-        memory: Arc<Memory>,
-    ) -> io::Result<(Arc<Porch>, Vec<Lane>)> {
-        let (mut lanes, mut ends) = (Vec::new(), Vec::new());
-        // A channel has memory for all its places from the start.
-        let places = inside_max.min(memory.handshakes_max());
-        for _ in 0..threads {
-            let poll = Poll::new()?;
-            let waker = Waker::new(poll.registry(), WAKE)?;
-            // Whoever has a permit finds room.
-            let (sender, newcomers) = crossbeam_channel::bounded(places);
-            lanes.push((sender, waker));
-            ends.push(Lane { poll, newcomers });
-        }
-        let (next, is_closed) = Default::default();
-        Ok((Arc::new(Porch { lanes, next, inside, inside_max, memory, is_closed }), ends))
-    }
-
-    /// Takes a connection in, unless there are too many: then it is gone. Says whether it did.
-    pub fn admit(&self, newcomer: Newcomer) -> bool {
-        let is_one_too_many = self.inside.fetch_add(1, Ordering::Relaxed) >= self.inside_max;
-        let permit = Permit {
-            _inside: Inside(self.inside.clone()),
-            held: Held::new(self.memory.of_handshakes(), HANDSHAKE_BYTES),
-            memory: self.memory.clone(),
-        };
-        if is_one_too_many || !self.memory.has_room_for_handshakes() {
-            return false;
-        }
-        let next = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, waker) = &self.lanes[next % self.lanes.len()];
-        // An error says that the thread has ended, as it does when the relay stops.
-        let is_in = sender.try_send((newcomer, permit)).is_ok();
-        let _ended = waker.wake();
-        is_in
-    }
-
-    /// Ends the threads. Who is still shaking hands is gone.
-    pub fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
-        for (_, waker) in &self.lanes {
-            let _ended = waker.wake();
-        }
-    }
 }
 
 /// How far a connection is.
@@ -274,7 +162,7 @@ impl<D: Doors> Shaker<D> {
     /// Runs until the porch is closed. Who is still shaking hands then is gone.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.parts.porch.is_closed.load(Ordering::Acquire) {
+        while !self.parts.porch.is_closed() {
             self.wait(&mut events);
             self.now = Instant::now();
             self.parts.figures.wake(self.now);
