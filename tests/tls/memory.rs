@@ -202,7 +202,14 @@ fn five_thousand_busy_peers_with_tls_fit_into_256_mib() {
     let _as_far_as_permitted = rlimit::increase_nofile_limit(u64::MAX);
     let authority = Authority::new();
     let memory_max = format!("--memory-max={MEMORY_MIB}M");
-    let flags = ["--admin=127.0.0.1:0", &memory_max, "--reactors=2", "--writers=2"];
+    let flags = [
+        "--admin=127.0.0.1:0",
+        &memory_max,
+        "--reactors=2",
+        "--writers=2",
+        // Who connects early says nothing until all are there.
+        "--ping-interval=0",
+    ];
     let mut relay = authority.relay(&flags);
     let admin = relay.admin();
     let trust = authority.client();
