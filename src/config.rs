@@ -41,6 +41,10 @@ mod values;
 
 /// Reactor threads, and as many writer threads.
 pub const THREADS_MAX: usize = 64;
+/// What the process needs without connections, in bytes.
+pub const BASE_BYTES: usize = 12 << 20;
+/// And for each thread: stack, buffers, what its allocator keeps.
+pub const THREAD_BYTES: usize = 1 << 20;
 /// What a remembered id costs at most, in bytes: 32 in a table that has just doubled and is three eighths full.
 pub const DEDUP_ENTRY_BYTES: usize = 96;
 

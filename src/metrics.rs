@@ -101,7 +101,7 @@ counters! {
     TlsHandshakes = "tls_handshakes",
     /// TLS handshakes that failed: garbage, no common version, or a peer that left half-way.
     TlsHandshakeFailures = "tls_handshake_failures",
-    /// Connections turned away because `--tls-handshakes-max` were shaking hands.
+    /// Connections turned away because `--tls-handshakes-max` were shaking hands, or those held an eighth of what peers may.
     RejectedTlsFull = "rejected_tls_full",
     /// Plain HTTP requests at a port that speaks TLS.
     PlainOnTls = "plain_on_tls",

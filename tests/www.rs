@@ -358,6 +358,22 @@ fn who_takes_nothing_is_cut_off() {
 }
 
 #[test]
+fn a_reload_of_the_stall_timeout_reaches_the_next_answer() {
+    let site = site_with_endless_file();
+    let file = site.0.join("gunmetal.toml");
+    fs::write(&file, "stall-timeout = 600").expect("write the settings");
+    let flags = ["--config", file.to_str().expect("UTF-8"), "--log=debug"];
+    let mut relay = start(&site.0.join("www"), &flags);
+    fs::write(&file, "stall-timeout = 1").expect("write the settings");
+    relay.process.signal("HUP");
+    relay.process.logged("the reload", |line| line.contains("reload: done").then_some(()));
+    let _held = hold(relay.connect());
+    relay.process.logged("the end of the answer", |line| {
+        line.contains("a request for a file was not answered whole").then_some(())
+    });
+}
+
+#[test]
 fn a_page_loads_gun_from_the_relay_and_talks_through_it() {
     let Some(node) = node::ensure() else { return };
     let Some(chromium) = browser::find() else { return };

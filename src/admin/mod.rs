@@ -16,7 +16,7 @@
 //! a [`View`].
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use serde::Serialize;
 use self::guard::Guard;
 use self::survey::Surveyor;
 use crate::http_thread::{Handler, HttpThread, Serving};
+use crate::net::memory::{self, Gauge, Held};
 use crate::net::view::View;
 
 mod guard;
@@ -43,6 +44,10 @@ const JSON: &str = "application/json";
 const NOT_FOUND: &str = "gunmetal: nothing here. There are /, /metrics, /livez, /readyz, \
     /stats.json and /peers.json.\n";
 
+/// Answers about peers may hold so much on their way, all together, in bytes; one of 1000 peers has
+/// some 300 KiB.
+const PEERS_BYTES_MAX: usize = 4 << 20;
+
 /// What the page may load: its own files, and nothing else from anywhere.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -53,8 +58,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 /// The process may not have another thread.
 pub fn start(listener: TcpListener, view: View) -> io::Result<(SocketAddr, Serving)> {
     let bound = listener.local_addr()?;
-    let admin =
-        Admin { guard: Guard::new(bound.ip()), surveyor: Surveyor::new(view.clone()), view };
+    let admin = Admin::new(bound.ip(), view);
     let serving = HttpThread::start("admin")?.serve(listener, Arc::new(admin))?;
     Ok((bound, serving))
 }
@@ -63,6 +67,20 @@ struct Admin {
     guard: Guard,
     surveyor: Surveyor,
     view: View,
+    /// What answers about peers hold that are on their way.
+    on_their_way: Arc<Gauge>,
+}
+
+/// An answer that is counted until it is sent.
+struct OnItsWay {
+    json: Vec<u8>,
+    _held: Held,
+}
+
+impl AsRef<[u8]> for OnItsWay {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
 }
 
 impl Handler for Admin {
@@ -86,17 +104,28 @@ impl Handler for Admin {
 }
 
 impl Admin {
+    fn new(address: IpAddr, view: View) -> Admin {
+        Admin {
+            guard: Guard::new(address),
+            surveyor: Surveyor::new(view.clone()),
+            view,
+            on_their_way: Arc::default(),
+        }
+    }
+
     fn route(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
         match path {
             "/" => self.page(),
             "/page.js" => body("text/javascript; charset=utf-8", include_str!("page.js")),
             "/page.css" => body("text/css; charset=utf-8", include_str!("page.css")),
-            "/metrics" => body(prometheus::CONTENT_TYPE, self.metrics()),
+            "/metrics" => body(prometheus::CONTENT_TYPE, self.counted(self.metrics().into_bytes())),
             "/livez" => self.livez(),
             "/readyz" => self.readyz(),
-            "/stats.json" => json(&stats::Stats::of(&self.view, &self.surveyor)),
+            "/stats.json" => {
+                body(JSON, self.counted(json(&stats::Stats::of(&self.view, &self.surveyor))))
+            }
             "/peers.json" => match peers::Query::parse(query) {
-                Ok(query) => json(&peers::Peers::of(&self.view, query)),
+                Ok(query) => self.peers(query),
                 Err(fault) => plain(StatusCode::BAD_REQUEST, format!("gunmetal: {fault}.\n")),
             },
             _ => plain(StatusCode::NOT_FOUND, NOT_FOUND.to_owned()),
@@ -108,6 +137,27 @@ impl Admin {
         let policy = HeaderValue::from_static(PAGE_POLICY);
         page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
         page
+    }
+
+    /// The one answer that grows with the peers: so much of it may be on its way to those who take it
+    /// slowly, or not at all.
+    fn peers(&self, query: peers::Query) -> Response<Full<Bytes>> {
+        if self.on_their_way.held() >= PEERS_BYTES_MAX {
+            let text = "gunmetal: too many have asked for peers and not taken the answer yet.\n";
+            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
+        }
+        let json = json(&peers::Peers::of(&self.view, query));
+        let bytes = json.capacity();
+        let answer = OnItsWay { json, _held: Held::new(&self.on_their_way, bytes) };
+        body(JSON, memory::counted(answer, bytes, &self.view.memory().of_all()))
+    }
+
+    /// An answer whose memory is counted until it is sent.
+    fn counted(&self, answer: Vec<u8>) -> Bytes {
+        let bytes = answer.capacity();
+        memory::counted(answer, bytes, &self.view.memory().of_all())
     }
 
     fn metrics(&self) -> String {
@@ -137,12 +187,52 @@ fn plain(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     response
 }
 
-fn json(value: &impl Serialize) -> Response<Full<Bytes>> {
-    body(JSON, serde_json::to_vec(value).expect("plain data is JSON"))
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain data is JSON")
 }
 
 fn body(kind: &'static str, bytes: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(bytes.into()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::net::relay::Relay;
+
+    #[test]
+    fn answers_about_peers_are_counted_until_they_are_sent_and_bounded() {
+        let relay = Relay::start(Config::for_tests()).unwrap();
+        let admin = Admin::new(Ipv4Addr::LOCALHOST.into(), relay.view());
+        let ask = |path: &str| {
+            let request = Request::builder().uri(path).header("host", "localhost");
+            admin.answer(request.body(()).unwrap())
+        };
+        let held = || admin.view.memory().held();
+        let empty = held();
+        for path in ["/peers.json", "/stats.json", "/metrics"] {
+            let answer = ask(path);
+            assert_eq!(answer.status(), 200, "{path}");
+            assert!(held() > empty, "{path}");
+            drop(answer);
+            assert_eq!(held(), empty, "{path}");
+        }
+        let waiting = Held::new(&admin.on_their_way, PEERS_BYTES_MAX);
+        let refused = ask("/peers.json");
+        assert_eq!(
+            (refused.status().as_u16(), &refused.headers()["retry-after"] == "1"),
+            (503, true)
+        );
+        assert_eq!(ask("/metrics").status(), 200);
+        drop(waiting);
+        assert_eq!(ask("/peers.json").status(), 200);
+        assert_eq!(admin.on_their_way.held(), 0);
+        relay.stop();
+        relay.join();
+    }
 }

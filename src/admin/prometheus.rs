@@ -99,6 +99,11 @@ impl Page {
         for (name, help, value) in [
             ("connections_open", "Connections open, of any kind.", view.open_connections() as u64),
             ("connections_max", "Limit of open connections.", config.connections_max as u64),
+            (
+                "tls_handshakes_open",
+                "Connections that shake hands for TLS.",
+                view.open_handshakes() as u64,
+            ),
             ("backlog_bytes", "Bytes that wait for slow peers.", survey.pending_bytes),
             (
                 "backlog_worst_peer_bytes",

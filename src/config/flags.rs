@@ -73,7 +73,7 @@ pub(crate) struct Flags {
     /// Roots that wss:// links are verified against, as a PEM file [default: the system's, or SSL_CERT_FILE]
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_roots: Option<PathBuf>,
-    /// TLS handshakes at the same time, further connections are turned away
+    /// TLS handshakes at the same time, further connections are turned away; at most what an eighth of the memory for peers holds
     #[arg(long, value_name = "COUNT", help_heading = "TLS", default_value_t = 4096, value_parser = count(1..=1_000_000))]
     tls_handshakes_max: usize,
     /// Threads that make TLS handshakes, at most 64; 0: one for two cores

@@ -2,12 +2,12 @@
 //! whether it is enough when somebody does.
 //!
 //! Owns: reading the limits of control groups and the size of the machine, and what part of the
-//! memory the other limits may take. Must not know: what is held for peers.
+//! memory the other limits and the threads may take. Must not know: what is held for peers.
 
 use std::fs;
 use std::path::Path;
 
-use super::DEDUP_ENTRY_BYTES;
+use super::{BASE_BYTES, DEDUP_ENTRY_BYTES, THREAD_BYTES};
 
 /// Of what the system gives, the part that is promised: the rest is for the kernel's buffers of our
 /// sockets and for whatever else lives here.
@@ -43,13 +43,7 @@ pub(super) fn check(
     if queue_bytes_max.saturating_add(dedup_bytes) <= memory_max / 2 {
         return Ok(());
     }
-    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
-    let (source, remedy) = match is_given {
-        true => ("", "raise that"),
-        false => {
-            (", three quarters of what the system gives", "give this relay more with --memory-max")
-        }
-    };
+    let (source, remedy) = source_and_remedy(is_given);
     Err(format!(
         "--queue-bytes-max ({}M) and --dedup-entries-max ({dedup_entries_max}, which take {}M) are together more \
          than half of --memory-max ({}M{source}): lower them, or {remedy}",
@@ -57,6 +51,51 @@ pub(super) fn check(
         mib(dedup_bytes),
         mib(memory_max)
     ))
+}
+
+/// How many threads leave a quarter of `memory_max` to peers, with the queues and the remembered ids full.
+pub(super) fn threads_within(
+    memory_max: usize,
+    queue_bytes_max: usize,
+    dedup_entries_max: usize,
+) -> usize {
+    let dedup_bytes = dedup_entries_max.saturating_mul(DEDUP_ENTRY_BYTES);
+    let others = BASE_BYTES.saturating_add(queue_bytes_max).saturating_add(dedup_bytes);
+    (memory_max / 4 * 3).saturating_sub(others) / THREAD_BYTES
+}
+
+/// What an operator is told who asked for more than `fit` threads.
+pub(super) fn too_many_threads(
+    (reactors, writers, shakers): (usize, usize, usize),
+    fit: usize,
+    memory_max: usize,
+    is_given: bool,
+) -> String {
+    let (source, remedy) = source_and_remedy(is_given);
+    let tls = match shakers {
+        0 => String::new(),
+        count => format!(" and {count} --tls-threads"),
+    };
+    format!(
+        "{reactors} --reactors, {writers} --writers{tls} take {}M each, and --memory-max ({}M{source}) has room for {fit} \
+         threads if a quarter of it is to be left for peers: ask for fewer, or {remedy}",
+        THREAD_BYTES >> 20,
+        mib(memory_max)
+    )
+}
+
+/// Where the memory comes from, and what to do when it is not enough.
+fn source_and_remedy(is_given: bool) -> (&'static str, &'static str) {
+    match is_given {
+        true => ("", "raise that"),
+        false => {
+            (", three quarters of what the system gives", "give this relay more with --memory-max")
+        }
+    }
+}
+
+fn mib(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 20)
 }
 
 /// `MemTotal` of `/proc/meminfo`.

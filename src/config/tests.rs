@@ -336,3 +336,21 @@ fn the_queues_and_the_ids_leave_half_of_the_memory_to_peers() {
     let variable = [("GUNMETAL_MEMORY_MAX", "64M"), ("GUNMETAL_QUEUE_BYTES_MAX", "1G")];
     assert!(fault(&[], &variable).contains("--memory-max (64M)"));
 }
+
+#[test]
+fn threads_leave_a_quarter_of_the_memory_to_peers() {
+    let many = ["--memory-max=128M", "--reactors=64", "--writers=64"];
+    let told = fault(&many, &[]);
+    assert!(told.contains("64 --reactors, 64 --writers take 1M each"), "{told}");
+    assert!(told.contains("--memory-max (128M) has room for 52 threads"), "{told}");
+    assert!(config(&["--memory-max=1G", "--reactors=64", "--writers=64"], &[]).is_ok());
+    let tls = ["--tls-cert=c", "--tls-key=k", "--tls-threads=64"];
+    let few = ["--memory-max=96M", "--reactors=1", "--writers=1"];
+    assert!(config(&[&few[..], &tls[2..]].concat(), &[]).is_ok(), "without TLS there are none");
+    let told = fault(&[&few[..], &tls].concat(), &[]);
+    assert!(told.contains("1 --writers and 64 --tls-threads"), "{told}");
+    // Where nobody named a number there are no more than fit, however many cores there are.
+    let least = ["--memory-max=64M", "--queue-bytes-max=24M"];
+    let least = config(&[&least[..], &tls[..2]].concat(), &[]).unwrap();
+    assert!(least.reactors + least.writers + least.tls_threads <= 4);
+}

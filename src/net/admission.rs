@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::crowd::{Crowd, Limits, Pass};
 use self::forwarded::Trusted;
+use super::seldom::Seldom;
 use crate::config;
 use crate::metrics::Counter;
 use crate::ws::upgrade::Request;
@@ -27,9 +28,6 @@ mod tests;
 
 /// The query parameter that may carry the token, for clients that cannot set headers.
 const TOKEN_PARAMETER: &str = "token";
-
-/// Between two log lines about the same kind of refusal.
-const LOG_GAP: Duration = Duration::from_secs(10);
 
 /// Why a connection may not come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,22 +224,13 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 
 /// The log lines of a thread about those it refused: the first of a kind at once, then few.
 #[derive(Debug, Default)]
-pub struct RefusalLog(Vec<(Counter, Instant, u64)>);
+pub struct RefusalLog(Seldom<Counter>);
 
 impl RefusalLog {
     /// Notes a refusal.
     pub fn note(&mut self, rejection: Rejection, address: SocketAddr, now: Instant) {
-        let kind = rejection.counter();
-        let Some((_, last, more)) = self.0.iter_mut().find(|(known, ..)| *known == kind) else {
-            self.0.push((kind, now, 0));
-            return tracing::warn!(%address, "turned away: {rejection}");
-        };
-        *more += 1;
-        if now.duration_since(*last) >= LOG_GAP {
-            let count = std::mem::take(more);
-            let seconds = now.duration_since(*last).as_secs();
-            *last = now;
-            tracing::warn!(%address, "turned away, {count} in {seconds} s: {rejection}");
+        if let Some(due) = self.0.note(rejection.counter(), now) {
+            tracing::warn!(%address, "turned away{due}: {rejection}");
         }
     }
 }

@@ -156,13 +156,16 @@ impl Conn {
         }
     }
 
-    /// Memory it holds: its request's head, or an unfinished message, in bytes.
+    /// Memory it holds: its request's head or an unfinished message, and an unfinished record of TLS,
+    /// in bytes.
     pub fn held_bytes(&self) -> usize {
-        match &self.stage {
+        let unfinished = match &self.stage {
             Stage::Proxy(head) | Stage::Head(head) => head.capacity(),
             Stage::Open(hearing) => hearing.reader.held_bytes(),
-            Stage::Ended(_) => 0,
-        }
+            // It gives up no more than it has.
+            Stage::Ended(_) => return 0,
+        };
+        unfinished + self.socket.half_read_bytes()
     }
 
     /// Its request is awaited.

@@ -4,36 +4,42 @@
 //! threads. When the handshake is done, the connection goes back to that reactor, which reads the
 //! request.
 //!
+//! `porch` beneath this file has the way in, and how many may come.
+//!
 //! Owns: connections from accept to the end of their handshake. Must not know: requests, frames,
 //! peers.
 //!
 //! Invariants:
-//! - At most `--tls-handshakes-max` connections are here; a reactor never waits for these threads.
+//! - At most `--tls-handshakes-max` connections are here, and they hold at most a fixed part of the
+//!   memory, all together; a reactor never waits for these threads.
 //! - None is here for longer than `--handshake-timeout`, one that failed and hears why included.
 //! - What is leaving here has nothing unsent, and what came after the handshake goes with it.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender};
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Token};
 use rustls::{Connection, ServerConnection};
 use slab::Slab;
 
 use super::admission::crowd::Pass;
 use super::admission::{Rejection, proxy};
 use super::http;
+use super::memory::{HELLO_BYTES, Held};
+use super::seldom::FaultLog;
+use super::session::records::Records;
 use super::session::{Session, send, take_plaintext};
 use super::timers::Timers;
+use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
 use crate::tls::identity::Identity;
+use porch::Permit;
+pub use porch::{Lane, Newcomer, Porch, WAKE};
 
-/// The token of the waker.
-pub const WAKE: Token = Token(usize::MAX);
+mod porch;
 
 /// Bytes read at once: as much as rustls takes.
 const READ_BYTES: usize = 4096;
@@ -55,6 +61,10 @@ pub struct Secured {
     pub client: Option<SocketAddr>,
     /// Its place among the connections of its address.
     pub pass: Option<Pass>,
+    /// What is dropped when it is counted elsewhere: as open, and with what it holds.
+    pub stay: Box<dyn Send>,
+    /// Likewise.
+    pub held: Held,
     /// Its keys.
     pub session: Box<Session>,
     /// What was said right after the handshake.
@@ -67,90 +77,6 @@ pub struct Secured {
 pub trait Doors: Send {
     /// Its handshake is done: reactor `reactor` is to serve it.
     fn enter(&self, reactor: usize, secured: Secured);
-
-    /// It is gone without having got that far.
-    fn lost(&self);
-}
-
-/// A connection that is to shake hands.
-pub struct Newcomer {
-    /// The connection, known to no poll.
-    pub stream: TcpStream,
-    /// Where the other end is.
-    pub sender: SocketAddr,
-    /// It begins with a PROXY header, before TLS.
-    pub expects_header: bool,
-    /// Its place among the connections of its address.
-    pub pass: Option<Pass>,
-    /// The reactor that accepted it.
-    pub reactor: usize,
-}
-
-/// The way to the threads that shake hands.
-pub struct Porch {
-    lanes: Vec<(Sender<(Newcomer, Permit)>, Waker)>,
-    next: AtomicUsize,
-    inside: Arc<AtomicUsize>,
-    inside_max: usize,
-    is_closed: AtomicBool,
-}
-
-/// A place on the porch.
-pub struct Permit(Arc<AtomicUsize>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A thread's end of the porch.
-pub struct Lane {
-    poll: Poll,
-    newcomers: Receiver<(Newcomer, Permit)>,
-}
-
-impl Porch {
-    /// A porch for `inside_max` connections, and the ends of its `threads`.
-    ///
-    /// # Errors
-    /// The process may not open the files it needs.
-    pub fn build(threads: usize, inside_max: usize) -> io::Result<(Arc<Porch>, Vec<Lane>)> {
-        let (mut lanes, mut ends) = (Vec::new(), Vec::new());
-        for _ in 0..threads {
-            let poll = Poll::new()?;
-            let waker = Waker::new(poll.registry(), WAKE)?;
-            // Whoever has a permit finds room.
-            let (sender, newcomers) = crossbeam_channel::bounded(inside_max);
-            lanes.push((sender, waker));
-            ends.push(Lane { poll, newcomers });
-        }
-        let (next, inside) = (AtomicUsize::new(0), Arc::default());
-        let is_closed = AtomicBool::new(false);
-        Ok((Arc::new(Porch { lanes, next, inside, inside_max, is_closed }), ends))
-    }
-
-    /// Takes a connection in, unless there are too many: then it is gone. Says whether it did.
-    pub fn admit(&self, newcomer: Newcomer) -> bool {
-        let permit = Permit(self.inside.clone());
-        if self.inside.fetch_add(1, Ordering::Relaxed) >= self.inside_max {
-            return false;
-        }
-        let next = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, waker) = &self.lanes[next % self.lanes.len()];
-        // An error says that the thread has ended, as it does when the relay stops.
-        let is_in = sender.try_send((newcomer, permit)).is_ok();
-        let _ended = waker.wake();
-        is_in
-    }
-
-    /// Ends the threads. Who is still shaking hands is gone.
-    pub fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
-        for (_, waker) in &self.lanes {
-            let _ended = waker.wake();
-        }
-    }
 }
 
 /// How far a connection is.
@@ -185,10 +111,13 @@ struct Shaking {
     header: Vec<u8>,
     client: Option<SocketAddr>,
     early: Vec<u8>,
+    /// Bytes of TLS that came, and their records.
+    heard: usize,
+    records: Records,
     since: Instant,
     /// Tells it from earlier ones in the same slot.
     number: u64,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// What a thread that shakes hands is made of.
@@ -201,10 +130,10 @@ pub struct Parts<D> {
     pub identity: Arc<Identity>,
     /// Where connections go.
     pub doors: D,
-    /// From accept to a finished handshake.
-    pub timeout: Duration,
     /// This thread's counters.
     pub counters: Arc<Counters>,
+    /// What this loop tells about itself.
+    pub figures: Arc<Loop>,
 }
 
 /// See the module's head.
@@ -213,33 +142,47 @@ pub struct Shaker<D> {
     shaking: Slab<Shaking>,
     timeouts: Timers<(usize, u64)>,
     numbers: u64,
+    faults: FaultLog,
     now: Instant,
 }
 
 impl<D: Doors> Shaker<D> {
     /// A thread's work, with nobody there yet.
     pub fn new(parts: Parts<D>) -> Self {
-        let (shaking, timeouts) = (Slab::new(), Timers::default());
-        Shaker { parts, shaking, timeouts, numbers: 0, now: Instant::now() }
+        Shaker {
+            parts,
+            shaking: Slab::new(),
+            timeouts: Timers::default(),
+            numbers: 0,
+            faults: FaultLog::default(),
+            now: Instant::now(),
+        }
     }
 
-    /// Runs until the porch is closed.
+    /// Runs until the porch is closed. Who is still shaking hands then is gone.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.parts.porch.is_closed.load(Ordering::Acquire) {
+        while !self.parts.porch.is_closed() {
             self.wait(&mut events);
             self.now = Instant::now();
+            self.parts.figures.wake(self.now);
             for event in events.iter().filter(|event| event.token() != WAKE) {
                 self.go_on(event.token().0);
             }
             self.take_newcomers();
             self.run_timers();
         }
+        self.parts.figures.sleep(self.now, Instant::now());
+        let waiting = self.parts.lane.newcomers.try_iter().count();
+        let lost = waiting + self.shaking.len();
+        self.parts.counters.add(Counter::Closed, lost as u64);
     }
 
     fn wait(&mut self, events: &mut Events) {
         let until = self.timeouts.next_due();
-        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let turn_end = Instant::now();
+        self.parts.figures.sleep(self.now, turn_end);
+        let timeout = until.map(|until| until.saturating_duration_since(turn_end));
         match self.parts.lane.poll.poll(events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -250,7 +193,8 @@ impl<D: Doors> Shaker<D> {
     fn take_newcomers(&mut self) {
         while let Ok((newcomer, permit)) = self.parts.lane.newcomers.try_recv() {
             if let Err(error) = self.take(newcomer, permit) {
-                tracing::warn!(%error, "a TLS handshake cannot begin; its connection is closed");
+                let what = "a TLS handshake cannot begin, and its connection is closed";
+                self.faults.note(what, &error, self.now);
                 self.count_lost();
             }
         }
@@ -263,6 +207,7 @@ impl<D: Doors> Shaker<D> {
         let (slot, interest) = (entry.key(), Interest::READABLE | Interest::WRITABLE);
         self.parts.lane.poll.registry().register(&mut newcomer.stream, Token(slot), interest)?;
         self.numbers += 1;
+        let timeout = newcomer.timeout;
         let (number, since, early) = (self.numbers, self.now, Vec::new());
         let stage = if newcomer.expects_header { Stage::Header } else { Stage::Silent };
         entry.insert(Shaking {
@@ -272,11 +217,13 @@ impl<D: Doors> Shaker<D> {
             header: Vec::new(),
             client: None,
             early,
+            heard: 0,
+            records: Records::default(),
             since,
             number,
-            _permit: permit,
+            permit,
         });
-        self.timeouts.set(self.now, self.parts.timeout, (slot, number));
+        self.timeouts.set(self.now, timeout, (slot, number));
         Ok(())
     }
 
@@ -294,14 +241,16 @@ impl<D: Doors> Shaker<D> {
         let mut shaking = self.shaking.remove(slot);
         let stream = &mut shaking.newcomer.stream;
         if let Err(error) = self.parts.lane.poll.registry().deregister(stream) {
-            tracing::warn!(%error, "a connection cannot leave its TLS handshake");
+            let what = "a connection cannot leave its TLS handshake, and is closed";
+            self.faults.note(what, &error, self.now);
             return self.count_lost();
         }
         self.parts.counters.count(Counter::TlsHandshakes);
-        let Shaking { newcomer, connection, client, early, since, .. } = shaking;
-        let Newcomer { stream, sender, pass, reactor, .. } = newcomer;
-        let session = Session::new(connection);
-        let secured = Secured { stream, sender, client, pass, session, early, since };
+        let Shaking { newcomer, connection, records, client, early, since, permit, .. } = shaking;
+        let Newcomer { stream, sender, pass, stay, reactor, .. } = newcomer;
+        let session = Session::new(connection, records);
+        let held = permit.held;
+        let secured = Secured { stream, sender, client, pass, stay, held, session, early, since };
         self.parts.doors.enter(reactor, secured);
     }
 
@@ -312,7 +261,6 @@ impl<D: Doors> Shaker<D> {
 
     fn count_lost(&self) {
         self.parts.counters.count(Counter::Closed);
-        self.parts.doors.lost();
     }
 
     fn run_timers(&mut self) {
@@ -326,6 +274,9 @@ impl<D: Doors> Shaker<D> {
             }
             self.lose(slot);
         }
+        let Shaker { timeouts, shaking, .. } = self;
+        let is_here = |slot, number| shaking.get(slot).is_some_and(|one| one.number == number);
+        timeouts.thin_out(shaking.len(), |(slot, number)| is_here(*slot, *number));
     }
 }
 
@@ -380,6 +331,12 @@ impl Shaking {
             }
             Stage::Silent | Stage::Shaking => {
                 self.stage = Stage::Shaking;
+                if !self.may_say(bytes.len()) {
+                    counters.count(Counter::TlsHandshakeFailures);
+                    tracing::debug!(address = %self.newcomer.sender,
+                        "TLS handshake failed: it is long, and there is no memory for that");
+                    return Step::Gone;
+                }
                 if let Err(error) = self.shake(bytes) {
                     counters.count(Counter::TlsHandshakeFailures);
                     // The alert that says why.
@@ -389,6 +346,14 @@ impl Shaking {
             }
         }
         Step::Wait
+    }
+
+    /// Counts what the client says more than others do. Says whether there is memory for it.
+    fn may_say(&mut self, bytes: usize) -> bool {
+        let beyond = |heard: usize| heard.saturating_sub(HELLO_BYTES);
+        let more = beyond(self.heard + bytes) - beyond(self.heard);
+        self.heard += bytes;
+        more == 0 || self.permit.grow(more)
     }
 
     /// A proxy says for whom it speaks, in plain, before TLS begins.
@@ -411,6 +376,7 @@ impl Shaking {
     }
 
     fn shake(&mut self, mut bytes: &[u8]) -> Result<(), rustls::Error> {
+        self.records.note(bytes);
         let general = |error: io::Error| rustls::Error::General(error.to_string());
         while !bytes.is_empty() {
             if self.connection.read_tls(&mut bytes).map_err(general)? == 0 {

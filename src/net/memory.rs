@@ -3,14 +3,15 @@
 //! Owns: the sums, the thresholds, and which thread gives up its worst peer. Must not know: what
 //! is held, how a peer is closed.
 //!
-//! Each thread adds up in a [`Gauge`] of its own what its peers hold, when that changes by more than
-//! a message; the sums are looked at once a turn. Counted are: connections at [`CONNECTION_BYTES`],
+//! Each thread adds up in a [`Gauge`] of its own what its peers hold, when that changes by more
+//! than a message; the sums are looked at once a turn. Counted are: connections at
+//! [`CONNECTION_BYTES`], TLS handshakes at [`HANDSHAKE_BYTES`] and what more their clients say,
 //! request heads, messages being assembled (by what arrived), the writers' queues, large messages
 //! and encoded batches (once each, however many backlogs share them), and in backlogs what a peer
-//! alone holds, the list itself, and what a session holds back as ciphertext. Set aside are the table
-//! of ids at its full size and what the process needs empty. Of the rest a quarter is for what the
-//! allocator cannot use. The kernel's buffers of sockets are not counted: they are no memory of the
-//! process.
+//! alone holds, the list itself, and what a session holds as ciphertext, either way. Set aside are
+//! the table of ids at its full size and what the process needs empty. Of the rest a quarter is
+//! for what the allocator cannot use. The kernel's buffers of sockets are not counted: they are no
+//! memory of the process.
 //!
 //! When the sum is over, every thread is woken and tells what its worst peer holds. A thread closes
 //! its worst if no other thread's holds twice as much, and looks again, until the sum is under.
@@ -21,28 +22,38 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::config::{Config, DEDUP_ENTRY_BYTES};
+use crate::config::{BASE_BYTES, Config, DEDUP_ENTRY_BYTES, THREAD_BYTES};
 
 /// What a connection costs that says and hears nothing, in bytes: 1.5 KiB of resident memory with
 /// 100,000 of them in 6 relays as with 50,000 in 3 (`loadtest idle`), and a margin.
 pub const CONNECTION_BYTES: usize = 2 * 1024;
 
 /// And what its TLS costs besides, in bytes. Resident memory of the process (debug build, 300 peers,
-/// rustls 0.23) grew by 9.4 KiB for an idle peer and by 25.6 KiB for one in the middle of a record,
-/// [`CONNECTION_BYTES`] included; the suite `tls` measures both. What a session holds back for a full
-/// socket is counted beside it, while it does.
-pub const SESSION_BYTES: usize = 32 * 1024;
+/// rustls 0.23) grew by 9.4 to 9.8 KiB for an idle peer, and by 13.7 to 14.5 KiB after it had said
+/// something long, as holes are left where that was; [`CONNECTION_BYTES`] included. The suite `tls`
+/// measures both. What a session holds of a record that is not whole, and what it holds back for a full
+/// socket, is counted beside it, while it does.
+pub const SESSION_BYTES: usize = 12 * 1024;
+
+/// What a connection costs while it shakes hands for TLS, in bytes, of which [`HELLO_BYTES`] are for
+/// what the client says. Resident memory (debug build, 300 handshakes in the middle) grew by 9 KiB;
+/// the suite `tls` measures it. It is more than the connection counts afterwards, so that the end of a
+/// handshake fills no memory. What the client says beyond is counted beside it.
+pub const HANDSHAKE_BYTES: usize = 16 * 1024;
+
+const _: () = assert!(HANDSHAKE_BYTES >= CONNECTION_BYTES + SESSION_BYTES);
+
+/// What a client says in a usual handshake fits into this, in bytes.
+pub const HELLO_BYTES: usize = 4 * 1024;
+
+/// Handshakes may hold this part of the memory, all together: nobody can be told to go before its
+/// handshake is done, so that they must not be what fills it.
+const HANDSHAKES_PART: usize = 8;
 
 /// What a connection costs by itself, in bytes.
 pub fn connection_bytes(is_secure: bool) -> usize {
     CONNECTION_BYTES + if is_secure { SESSION_BYTES } else { 0 }
 }
-
-/// What the process needs without connections, in bytes.
-const BASE_BYTES: usize = 12 << 20;
-
-/// And for each thread: stack, buffers, what its allocator keeps.
-const THREAD_BYTES: usize = 1 << 20;
 
 /// A thread that allocates this much within a turn looks at the sum before the turn ends, in bytes.
 pub const LOOK_BYTES: usize = 1 << 20;
@@ -108,6 +119,12 @@ impl Held {
         gauge.add(bytes);
         Held { gauge: gauge.clone(), bytes }
     }
+
+    /// Counts `bytes` more.
+    pub fn grow(&mut self, bytes: usize) {
+        self.gauge.add(bytes);
+        self.bytes += bytes;
+    }
 }
 
 impl Drop for Held {
@@ -146,6 +163,8 @@ pub struct Memory {
     held_max: usize,
     /// That of all, then those of the threads.
     gauges: Vec<Arc<Gauge>>,
+    /// That of connections that shake hands for TLS.
+    handshakes: Arc<Gauge>,
     /// Counts the times the memory became full.
     shortages: AtomicU64,
     /// It is.
@@ -167,8 +186,9 @@ impl Memory {
     /// The memory of a relay: one gauge for each of its threads, and one for what they share.
     pub fn new(config: &Config) -> Self {
         let threads = config.reactors + config.writers;
+        let shakers = if config.tls.is_some() { config.tls_threads } else { 0 };
         let set_aside = BASE_BYTES
-            + threads * THREAD_BYTES
+            + (threads + shakers) * THREAD_BYTES
             + config.dedup_entries_max.saturating_mul(DEDUP_ENTRY_BYTES);
         // However small, it is enough for a few connections.
         let free = config.memory_max.saturating_sub(set_aside).max(config.memory_max / 8);
@@ -180,6 +200,7 @@ impl Memory {
         Memory {
             held_max: 0,
             gauges: Vec::new(),
+            handshakes: Arc::default(),
             shortages: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
             alarm: OnceLock::new(),
@@ -201,6 +222,22 @@ impl Memory {
         self.gauges[0].clone()
     }
 
+    /// The gauge of those that shake hands.
+    pub fn of_handshakes(&self) -> &Arc<Gauge> {
+        &self.handshakes
+    }
+
+    /// How many may shake hands, if they say no more than others.
+    pub fn handshakes_max(&self) -> usize {
+        self.held_max / HANDSHAKES_PART / HANDSHAKE_BYTES + 1
+    }
+
+    /// Whether those that shake hands hold no more than their part, and others leave room.
+    pub fn has_room_for_handshakes(&self) -> bool {
+        self.handshakes.held() <= self.held_max / HANDSHAKES_PART
+            && self.pressure() < Pressure::High
+    }
+
     /// Sets what wakes all threads.
     pub fn set_alarm(&self, wake_all: impl Fn() + Send + Sync + 'static) {
         // It is set once, when the threads are started.
@@ -209,7 +246,8 @@ impl Memory {
 
     /// What is held by all, in bytes.
     pub fn held(&self) -> usize {
-        self.gauges.iter().map(|gauge| gauge.held()).sum()
+        let threads: usize = self.gauges.iter().map(|gauge| gauge.held()).sum();
+        threads + self.handshakes.held()
     }
 
     /// How much may be held, in bytes.
@@ -352,6 +390,22 @@ mod tests {
         drop(high);
         assert_eq!(memory.pressure(), Pressure::None);
         drop(rest);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn handshakes_have_a_part_of_the_memory_and_no_more() {
+        let memory = memory(256 << 20);
+        let max = memory.held_max();
+        let mut held = Held::new(memory.of_handshakes(), max / 8);
+        assert!(memory.has_room_for_handshakes());
+        assert_eq!(memory.held(), max / 8);
+        held.grow(1);
+        assert!(!memory.has_room_for_handshakes());
+        drop(held);
+        let others = Held::new(&memory.of_all(), max / 10 * 9);
+        assert!(!memory.has_room_for_handshakes());
+        drop(others);
         assert_eq!(memory.held(), 0);
     }
 

@@ -34,6 +34,7 @@ use super::http;
 use super::memory::{Keeper, LOOK_BYTES};
 use super::queue::Outbox;
 use super::roster::Roster;
+use super::seldom::FaultLog;
 use super::socket::{Ending, Received};
 use super::timers::Timers;
 use super::web::Web;
@@ -42,6 +43,7 @@ use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::Router;
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
+use crate::ws::upgrade;
 use command::Command;
 use shared::Shared;
 use token::{COMMANDS, LISTENER, TLS_LISTENER};
@@ -122,6 +124,7 @@ pub struct Reactor {
     /// Ends of pauses.
     pauses: Timers<Token>,
     refusals: RefusalLog,
+    faults: FaultLog,
     age_at: Option<Instant>,
     ends: Option<Instant>,
     buffer: Box<[u8]>,
@@ -157,6 +160,7 @@ impl Reactor {
             lingering: Timers::default(),
             pauses: Timers::default(),
             refusals: RefusalLog::default(),
+            faults: FaultLog::default(),
             age_at: parts.ages_memory.then_some(now),
             ends: None,
             buffer: vec![0; READ_BYTES].into(),
@@ -180,6 +184,8 @@ impl Reactor {
             self.outbox.flush();
             self.keep_memory();
         }
+        // Who looks meanwhile is not to take it for stuck.
+        self.figures.sleep(self.now, Instant::now());
     }
 
     fn is_done(&self) -> bool {
@@ -325,7 +331,11 @@ impl Reactor {
                 self.hear_proxy(index, header);
             }
             Stage::Head(head) => {
+                let seen = head.len();
                 head.extend_from_slice(input);
+                if !upgrade::is_worth_a_look(head, seen, &request::limits(&self.config)) {
+                    return;
+                }
                 let head = std::mem::take(head);
                 self.hear_head(index, head);
             }
@@ -369,11 +379,25 @@ impl Reactor {
         while let Some((_, token)) = self.pauses.take_due(self.now) {
             self.resume(token);
         }
+        self.forget_timers();
         if self.age_at.is_some_and(|at| at <= self.now) {
             let age = self.now - self.shared.started;
             self.shared.mesh.dedup.expire(age.as_millis() as u64);
             self.age_at = Some(self.now + AGEING_INTERVAL);
         }
+    }
+
+    /// Of connections that are gone, as they come and go faster than their timers are due.
+    fn forget_timers(&mut self) {
+        let Reactor { conns, handshakes, lingering, pauses, .. } = self;
+        let conn = |token: &Token| {
+            let conn = conns.get(token::index(*token));
+            conn.filter(|conn| conn.generation == token::generation(*token))
+        };
+        let count = conns.len();
+        handshakes.thin_out(count, |token| conn(token).is_some_and(Conn::is_handshaking));
+        lingering.thin_out(count, |token| conn(token).is_some());
+        pauses.thin_out(count, |token| conn(token).is_some_and(|conn| conn.is_paused));
     }
 
     fn conn_mut(&mut self, token: Token) -> Option<&mut Conn> {

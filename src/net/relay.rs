@@ -96,7 +96,7 @@ impl Relay {
         starter.start_writers()?;
         let (mut porch, mut renewals) = (None, None);
         if let Some(identity) = &identity {
-            let (front, lanes) = Porch::build(config.tls_threads, config.tls_handshakes_max)?;
+            let (front, lanes) = starter.build_porch()?;
             starter.start_reactors(Some(&front))?;
             starter.start_shakers(&front, lanes, identity)?;
             renewals = Some(starter.start_renewal(identity)?);
@@ -177,7 +177,7 @@ impl Relay {
         self.tell_writers(Outbound::Reload(config));
     }
 
-    /// Whether every thread of the data path answers within `limit`.
+    /// Whether every thread that reads or writes answers within `limit`, and no other one has been in one turn for longer.
     pub fn is_alive(&self, limit: Duration) -> bool {
         let expected = self.reactors.len() + self.shared().config.writers;
         let (sender, answers) = crossbeam_channel::bounded(expected);
@@ -186,7 +186,8 @@ impl Relay {
             reactor.send(Command::Probe(sender.clone()));
         }
         self.tell_writers(Outbound::Probe(sender));
-        (0..expected).all(|_| answers.recv_deadline(deadline).is_ok())
+        let have_answered = (0..expected).all(|_| answers.recv_deadline(deadline).is_ok());
+        have_answered && self.view.threads_awake_for(limit).is_empty()
     }
 
     fn tell_writers(&self, item: Outbound) {

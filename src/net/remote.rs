@@ -13,6 +13,7 @@
 //! - A bridge is not closed for being slow: the peers of two processes would be apart. It has more room, and what is
 //!   too much even so is given up, counted, and said loudly.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use smallvec::SmallVec;
 use std::os::fd::AsRawFd;
 
 use super::memory::{Gauge, Held};
+use super::seldom::FaultLog;
 use super::session::SEALED_BYTES_MAX;
 use super::socket::{Ending, Socket, Written};
 use crate::dam::peer::PeerId;
@@ -92,6 +94,8 @@ pub struct Pen<'a> {
     pub bridge_bytes_max: usize,
     /// Where the memory of backlogs is counted.
     pub gauge: &'a Arc<Gauge>,
+    /// Where the operating system's faults are told.
+    pub faults: &'a RefCell<FaultLog>,
 }
 
 /// How far a peer's connection is.
@@ -478,7 +482,8 @@ impl Remote {
         self.is_watched = true;
         let fd = socket.as_raw_fd();
         if let Err(error) = pen.registry.register(&mut SourceFd(&fd), token, Interest::WRITABLE) {
-            tracing::warn!(%error, "a peer's socket cannot be watched; it is closed");
+            let what = "a peer's socket cannot be watched and is closed";
+            pen.faults.borrow_mut().note(what, &error, pen.now);
             self.hang_up(Ending::Broken);
         }
     }

@@ -14,13 +14,16 @@
 //!   at once or with the next write.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mio::net::TcpStream;
 use rustls::Connection;
 
+use self::records::Records;
 use super::socket::{Received, Written};
+
+pub mod records;
 
 /// Plaintext that is encrypted at once, and may then wait as ciphertext, in bytes: four records.
 pub const SEALED_BYTES_MAX: usize = 64 * 1024;
@@ -28,25 +31,53 @@ pub const SEALED_BYTES_MAX: usize = 64 * 1024;
 /// No record on the wire is longer, in bytes (RFC 5246 section 6.2.3: 2^14 + 2048, and a header).
 const RECORD_BYTES_MAX: usize = 16 * 1024 + 2048 + 5;
 
+/// What is left of a record between two reads of rustls makes it take more room, which is worth
+/// giving back where it was more than this, in bytes.
+const SPARE_BYTES_MAX: usize = 1024;
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Session {
-    connection: Mutex<Connection>,
+    state: Mutex<State>,
     /// The peer said that it has nothing more to say, or broke the protocol.
     is_closed: AtomicBool,
+    /// This end has nothing more to say, and hears nothing more.
+    is_finished: AtomicBool,
+    /// Bytes of records that came and could not be read yet.
+    half_read: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    connection: Connection,
+    /// What came.
+    records: Records,
 }
 
 impl Session {
-    /// Of a connection whose handshake is done.
-    pub fn new(connection: impl Into<Connection>) -> Box<Session> {
+    /// Of a connection whose handshake is done; `records` has noted all that came.
+    pub fn new(connection: impl Into<Connection>, mut records: Records) -> Box<Session> {
         let mut connection = connection.into();
         connection.set_buffer_limit(Some(SEALED_BYTES_MAX));
-        let is_closed = AtomicBool::new(false);
-        Box::new(Session { connection: Mutex::new(connection), is_closed })
+        give_back_room(&mut connection);
+        records.begin();
+        let half_read = AtomicUsize::new(records.held_bytes());
+        let (is_closed, is_finished) = Default::default();
+        Box::new(Session {
+            state: Mutex::new(State { connection, records }),
+            is_closed,
+            is_finished,
+            half_read,
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes it holds of what came, until the rest of it comes.
+    pub fn half_read_bytes(&self) -> usize {
+        self.half_read.load(Ordering::Relaxed)
     }
 
     /// Reads what the kernel has, once, and decrypts it.
@@ -66,59 +97,85 @@ impl Session {
         if end == RECORD_BYTES_MAX {
             return Ok(Received::End);
         }
-        let mut connection = self.lock();
-        let (count, is_closed) = open(&mut connection, buffer, RECORD_BYTES_MAX, end);
-        if connection.wants_write() {
+        let has_more = end == buffer.len();
+        if self.is_finished.load(Ordering::Relaxed) {
+            return Ok(Received::Bytes { count: 0, has_more });
+        }
+        let mut state = self.lock();
+        let (count, is_closed) = open(&mut state, buffer, RECORD_BYTES_MAX, end);
+        self.half_read.store(state.records.held_bytes(), Ordering::Relaxed);
+        if state.connection.wants_write() {
             // An error will be met by whoever writes next.
-            let _later = send(&mut connection, stream);
+            let _later = send(&mut state.connection, stream);
         }
         self.is_closed.store(is_closed, Ordering::Relaxed);
         match is_closed && count == 0 {
             true => Ok(Received::End),
-            false => Ok(Received::Bytes { count, has_more: is_closed || end == buffer.len() }),
+            false => Ok(Received::Bytes { count, has_more: is_closed || has_more }),
         }
     }
 
     /// Encrypts and writes what the kernel takes, after what still waits here.
     pub fn write(&self, stream: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<Written> {
-        let mut connection = self.lock();
-        let (mut taken, mut sent) = (0, send(&mut connection, stream)?);
+        let State { connection, .. } = &mut *self.lock();
+        let (mut taken, mut sent) = (0, send(connection, stream)?);
         if !connection.wants_write() {
             taken = connection.writer().write_vectored(pieces)?;
-            sent += send(&mut connection, stream)?;
+            sent += send(connection, stream)?;
         }
         Ok(Written { taken, sent, is_held: connection.wants_write() })
     }
 
     /// Tells the other end that nothing follows (`close_notify`), if the kernel takes that. One that
-    /// is full has a peer that does not read; the end of the connection tells it as well.
+    /// is full has a peer that does not read; the end of the connection tells it as well. What comes
+    /// from now on is not even kept.
     pub fn finish(&self, stream: &TcpStream) {
-        let mut connection = self.lock();
+        self.is_finished.store(true, Ordering::Relaxed);
+        let State { connection, .. } = &mut *self.lock();
         connection.send_close_notify();
-        let _full_or_gone = send(&mut connection, stream);
+        let _full_or_gone = send(connection, stream);
     }
 }
 
 /// Decrypts `buffer[start..end]` to the front of `buffer`. Returns how many bytes of plaintext there
 /// are, and whether nothing follows them.
-fn open(connection: &mut Connection, buffer: &mut [u8], start: usize, end: usize) -> (usize, bool) {
-    let (mut at, mut count) = (start, 0);
+fn open(state: &mut State, buffer: &mut [u8], start: usize, end: usize) -> (usize, bool) {
+    let State { connection, records } = state;
+    let (mut at, mut count, mut most_held) = (start, 0, records.held_bytes());
     while at < end {
         // It has room, as all that could be decrypted was.
         let Ok(taken @ 1..) = connection.read_tls(&mut &buffer[at..end]) else {
             return (count, true);
         };
+        records.note(&buffer[at..at + taken]);
         at += taken;
         // A fault is the other side's, or the other side says that we are at fault. What was said
         // before it counts.
         let is_closed =
             connection.process_new_packets().map_or(true, |state| state.peer_has_closed());
-        count += take_plaintext(connection, &mut buffer[count..at]);
+        let plaintext = take_plaintext(connection, &mut buffer[count..at]);
+        records.take(plaintext);
+        count += plaintext;
+        most_held = most_held.max(records.held_bytes());
         if is_closed {
             return (count, true);
         }
     }
+    if most_held > SPARE_BYTES_MAX && records.held_bytes() == 0 {
+        give_back_room(connection);
+    }
     (count, false)
+}
+
+/// rustls keeps the room it read into until it reads with nothing left of what came before.
+fn give_back_room(connection: &mut Connection) {
+    struct Nothing;
+    impl Read for Nothing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+    let _nothing = connection.read_tls(&mut Nothing);
 }
 
 /// Moves plaintext to `target`. Returns how many bytes it was.

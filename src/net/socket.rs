@@ -220,6 +220,11 @@ impl Socket {
         self.session.is_some()
     }
 
+    /// Bytes its session holds of what came, until the rest of it comes.
+    pub fn half_read_bytes(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.half_read_bytes())
+    }
+
     /// The peer gave a sign of life.
     pub fn mark_alive(&self) {
         self.is_alive.store(true, Ordering::Relaxed);

@@ -77,6 +77,11 @@ impl View {
         self.shared.open.load(Ordering::Relaxed)
     }
 
+    /// Connections that shake hands for TLS now.
+    pub fn open_handshakes(&self) -> usize {
+        self.shared.handshakes.load(Ordering::Relaxed)
+    }
+
     /// Bytes that wait for the writers.
     pub fn queued_bytes(&self) -> usize {
         self.budget.used()
@@ -111,8 +116,13 @@ impl View {
 
     /// The threads that are stuck, and for how long; none: all is well.
     pub fn stuck_threads(&self) -> Vec<(String, Duration)> {
+        self.threads_awake_for(STUCK_TIME)
+    }
+
+    /// The threads that have been in one turn for so long.
+    pub(super) fn threads_awake_for(&self, limit: Duration) -> Vec<(String, Duration)> {
         let now = Instant::now();
-        let stuck = |awake: &Duration| *awake >= STUCK_TIME;
+        let stuck = |awake: &Duration| *awake >= limit;
         let loops = self.metrics.loops().into_iter();
         loops
             .filter_map(|one| Some((one.name.clone(), one.awake_for(now).filter(stuck)?)))

@@ -29,7 +29,6 @@ use super::admission::crowd::network_of;
 use super::http;
 use super::pipe::Pipe;
 use super::socket::{Ending, Socket};
-use crate::config::Config;
 use crate::http_thread::HttpThread;
 use crate::metrics::{Counter, Counters};
 use crate::www::Site;
@@ -53,8 +52,19 @@ pub struct Visitor {
     pub request: Vec<u8>,
     /// The answer if there is no such file.
     pub otherwise: Vec<u8>,
+    /// The limits in force when it came.
+    pub limits: Limits,
     /// What is dropped when it ends.
     pub stay: Box<dyn Send>,
+}
+
+/// How an answer is bounded.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// How long the visitor may take nothing of it.
+    pub stall_timeout: Duration,
+    /// Bytes the head of the request may have.
+    pub head_bytes_max: usize,
 }
 
 /// See the module's head.
@@ -62,8 +72,6 @@ pub struct Web {
     thread: HttpThread,
     site: Site,
     places: Arc<Places>,
-    stall_time: Duration,
-    buffer_bytes: usize,
     /// The thread's own.
     counters: Arc<Counters>,
 }
@@ -156,13 +164,11 @@ impl Web {
     ///
     /// # Errors
     /// There is no such directory, or the process may not have another thread.
-    pub fn start(dir: &Path, config: &Config, counters: Arc<Counters>) -> io::Result<Arc<Web>> {
+    pub fn start(dir: &Path, counters: Arc<Counters>) -> io::Result<Arc<Web>> {
         Ok(Arc::new(Web {
             site: open_site(dir)?,
             thread: HttpThread::start("www")?,
             places: Arc::default(),
-            stall_time: config.stall_timeout,
-            buffer_bytes: BUFFER_BYTES.max(config.head_bytes_max),
             counters,
         }))
     }
@@ -181,9 +187,10 @@ impl Web {
     }
 
     async fn see_off(self: Arc<Self>, visitor: Visitor) {
-        let Visitor { socket, request, otherwise, stay } = visitor;
+        let Visitor { socket, request, otherwise, limits, stay } = visitor;
         let address = socket.address;
-        let answered = timeout(RESPONSE_TIME_MAX, self.respond(socket, request, &otherwise)).await;
+        let answer = self.respond(socket, request, &otherwise, limits);
+        let answered = timeout(RESPONSE_TIME_MAX, answer).await;
         let answered = answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if let Err(error) = &answered {
             self.counters.count(Counter::WwwFailures);
@@ -194,8 +201,14 @@ impl Web {
         drop(stay);
     }
 
-    async fn respond(&self, socket: Socket, request: Vec<u8>, otherwise: &[u8]) -> io::Result<()> {
-        let mut pipe = Pipe::new(socket, request, self.stall_time, self.counters.clone())?;
+    async fn respond(
+        &self,
+        socket: Socket,
+        request: Vec<u8>,
+        otherwise: &[u8],
+        limits: Limits,
+    ) -> io::Result<()> {
+        let mut pipe = Pipe::new(socket, request, limits.stall_timeout, self.counters.clone())?;
         let service = service_fn(|request: Request<hyper::body::Incoming>| async {
             match self.site.answer(request).await {
                 Ok(Some(response)) => Ok(response),
@@ -205,7 +218,7 @@ impl Web {
         });
         let connection = http1::Builder::new()
             .keep_alive(false)
-            .max_buf_size(self.buffer_bytes)
+            .max_buf_size(BUFFER_BYTES.max(limits.head_bytes_max))
             .serve_connection(TokioIo::new(&mut pipe), service);
         // hyper writes nothing when there is no answer, and leaves the stream as it is.
         match connection.await {

@@ -9,6 +9,7 @@
 //!
 //! Invariant: a slot of `remotes` is freed only after the batch that may refer to it is delivered.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use super::coalesce::{Coalescer, Mark, Marks};
 use super::memory::Keeper;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
+use super::seldom::FaultLog;
 use super::socket::{Bridge, Ending, Socket};
 use super::timers::Timers;
 use crate::config::Config;
@@ -80,6 +82,8 @@ pub struct Parts {
     pub figures: Arc<Loop>,
     /// Likewise about its batches.
     pub batches: Arc<Batches>,
+    /// Where the operating system's faults are told.
+    pub faults: RefCell<FaultLog>,
 }
 
 /// See the module's head.
@@ -164,6 +168,8 @@ impl Writer {
             self.run_timers();
             self.keep_memory();
         }
+        // Who looks meanwhile is not to take it for stuck.
+        self.parts.figures.sleep(self.now, Instant::now());
         // Reactors may still wait for room in the queue: let them end as well.
         self.parts.queue.iter().for_each(drop);
     }
@@ -421,9 +427,21 @@ impl Writer {
                 Due::Pong(peer, connection) => self.check_pong(peer, connection),
             }
         }
+        self.forget_timers();
         if self.has_trouble {
             self.look_at_trouble();
         }
+    }
+
+    /// Of peers that are gone, as they come and go faster than their timers are due.
+    fn forget_timers(&mut self) {
+        let Writer { timers, slots, remotes, .. } = self;
+        timers.thin_out(slots.len(), |due| match due {
+            Due::Heartbeat(peer) => slots.contains_key(peer),
+            Due::Ping(peer, connection) | Due::Pong(peer, connection) => {
+                slots.get(peer).is_some_and(|slot| remotes[*slot].connections == *connection)
+            }
+        });
     }
 
     fn heartbeat(&mut self, peer: PeerId) {
@@ -554,6 +572,7 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
         backlog_bytes_max: parts.config.backlog_bytes_max,
         bridge_bytes_max: parts.config.queue_bytes_max.max(parts.config.backlog_bytes_max),
         gauge: parts.keeper.gauge(),
+        faults: &parts.faults,
     }
 }
 

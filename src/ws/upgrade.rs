@@ -103,6 +103,13 @@ pub fn parse(input: &[u8], limits: &HeadLimits) -> Result<Option<Request>, HeadE
     }
 }
 
+/// Whether [`parse`] may find something new in `input`, of which it has looked at the first `seen`
+/// bytes: a line ended, or there is too much. Who asks at every byte reads each line a few times, and
+/// not all of the head for each of its bytes.
+pub fn is_worth_a_look(input: &[u8], seen: usize, limits: &HeadLimits) -> bool {
+    seen == 0 || input.len() >= limits.head_bytes_max || input[seen..].contains(&b'\n')
+}
+
 /// The first byte of a TLS connection, which no HTTP request begins with (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use crate::support::node::Scratch;
-use crate::support::relay::{Kind, Port, Setup};
+use crate::support::relay::Port;
 
 fn gunmetal(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gunmetal"));

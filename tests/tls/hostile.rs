@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gunmetal::config::{Config, Tls};
 use gunmetal::metrics::Counter;
@@ -18,7 +18,7 @@ use crate::support::wait::{self, SOON};
 use crate::{connect, join};
 
 /// A relay in this process, whose counters can be read.
-fn counted(authority: &Authority, limits: Config) -> gunmetal::net::relay::Relay {
+pub fn counted(authority: &Authority, limits: Config) -> gunmetal::net::relay::Relay {
     authority.install(&authority.issue());
     let files = PairFiles { cert: authority.cert_file(), key: authority.key_file() };
     let tls = Some(Tls { files, listen: None });
@@ -32,7 +32,7 @@ fn handshakes(tls_handshakes_max: usize) -> Config {
 }
 
 /// The first bytes of a handshake, as a client says them.
-fn client_hello(authority: &Authority) -> Vec<u8> {
+pub fn client_hello(authority: &Authority) -> Vec<u8> {
     let name = "localhost".try_into().expect("a name");
     let mut client = ClientConnection::new(authority.client(), name).expect("a client");
     let mut hello = Vec::new();
@@ -180,4 +180,51 @@ fn who_finds_no_room_for_a_handshake_is_in_the_log() {
     relay.process.logged("who was turned away", |line| {
         line.contains("turned away: too many make a TLS handshake").then_some(())
     });
+}
+
+#[test]
+fn a_relay_that_stops_waits_for_no_handshake() {
+    let authority = Authority::new();
+    let times = ["--drain-time=300", "--handshake-timeout=300", "--admin=127.0.0.1:0"];
+    let mut relay = authority.relay(&times);
+    let admin = relay.admin();
+    let hello = client_hello(&authority);
+    let half: Vec<_> = (0..9).map(|_| relay.connect()).collect();
+    for mut stream in &half {
+        stream.write_all(&hello[..hello.len() / 2]).expect("half a hello");
+    }
+    wait::until("all to be counted", || {
+        let stats = http::get(TcpStream::connect(admin).expect("connect"), "/stats.json").body;
+        let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+        (stats["connections"] == 9).then_some(())
+    });
+    relay.process.signal("TERM");
+    assert_eq!(relay.process.exit_within(SOON).code(), Some(0));
+}
+
+#[test]
+fn a_reload_of_the_handshake_timeout_reaches_handshakes() {
+    let authority = Authority::new();
+    let handshake_timeout = Duration::from_secs(300);
+    let relay = counted(&authority, Config { handshake_timeout, ..Config::for_tests() });
+    let connect = || TcpStream::connect(relay.address()).expect("connect");
+    let mut before = connect();
+    wait::until("it to be taken in", || (relay.count(Counter::Accepted) == 1).then_some(()));
+    let handshake_timeout = Duration::from_millis(100);
+    relay.reload(Config { handshake_timeout, ..(*relay.view().config()).clone() });
+    assert!(read_to_end(&mut connect(), SOON).is_some(), "it has the new time");
+    before.set_nonblocking(true).expect("a socket");
+    assert!(before.read(&mut [0]).is_err(), "it has the time it began with");
+}
+
+#[test]
+fn threads_that_have_ended_are_not_stuck() {
+    let relay = counted(&Authority::new(), Config::for_tests());
+    relay.stop();
+    relay.join();
+    let loops = relay.view().metrics().loops();
+    assert!(loops.iter().any(|one| one.name == "tls-0"));
+    for one in loops {
+        assert_eq!(one.awake_for(Instant::now()), None, "{}", one.name);
+    }
 }

@@ -8,6 +8,7 @@ mod certs;
 mod hostile;
 mod links;
 mod memory;
+mod pressure;
 mod proxied;
 mod reload;
 mod traffic;

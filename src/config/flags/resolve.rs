@@ -28,21 +28,26 @@ impl Flags {
     /// Flags that are right each do not go together; which, and what to do, for an operator to read.
     pub fn resolve(self) -> Result<Config, String> {
         let tls = tls(self.tls_cert, self.tls_key, self.tls_listen)?;
-        let tls_threads = match self.tls_threads {
-            0 => threads(0).div_ceil(2),
-            count => count,
-        };
-        let shakers = if tls.is_some() { tls_threads } else { 0 };
         let message_bytes_max = self.message_bytes_max.bytes();
-        let (reactors, writers) = (threads(self.reactors), threads(self.writers));
+        let (memory_max, queue_bytes_max, dedup_entries_max) =
+            share_memory(self.memory_max, self.queue_bytes_max, self.dedup_entries_max)?;
+        let fit = memory::threads_within(memory_max, queue_bytes_max, dedup_entries_max);
+        let asked = Threads {
+            reactors: self.reactors,
+            writers: self.writers,
+            tls: self.tls_threads,
+            has_tls: tls.is_some(),
+        };
+        let is_given = self.memory_max.is_some();
+        let Threads { reactors, writers, tls: tls_threads, .. } =
+            asked.within(fit, memory_max, is_given)?;
+        let shakers = if tls.is_some() { tls_threads } else { 0 };
         let open_files_max = open_files::limit();
         let needs = open_files::Needs {
             threads: reactors + writers + shakers,
             peers: self.peers.0.len(),
             www: self.www.is_some(),
         };
-        let (memory_max, queue_bytes_max, dedup_entries_max) =
-            share_memory(self.memory_max, self.queue_bytes_max, self.dedup_entries_max)?;
         Ok(Config {
             tls,
             tls_roots: self.tls_roots,
@@ -115,9 +120,38 @@ fn tls(
     Err(missing.to_owned())
 }
 
-fn threads(asked: usize) -> usize {
-    if asked > 0 {
-        return asked;
+/// Threads of each kind; of those that were asked for 0 is one per core, or for two of TLS.
+#[derive(Clone, Copy)]
+struct Threads {
+    reactors: usize,
+    writers: usize,
+    tls: usize,
+    has_tls: bool,
+}
+
+impl Threads {
+    /// As many as there are cores, where nobody named a number, but not more than `fit` in all.
+    fn within(self, fit: usize, memory_max: usize, is_given: bool) -> Result<Threads, String> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let fitting = (1..=cores).rev().map(|cores| self.on(cores)).find(|one| one.count() <= fit);
+        fitting.ok_or_else(|| {
+            let Threads { reactors, writers, tls, has_tls } = self.on(1);
+            let shakers = if has_tls { tls } else { 0 };
+            memory::too_many_threads((reactors, writers, shakers), fit, memory_max, is_given)
+        })
     }
-    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
+
+    fn on(self, cores: usize) -> Threads {
+        let or = |asked: usize, derived: usize| if asked > 0 { asked } else { derived };
+        Threads {
+            reactors: or(self.reactors, cores),
+            writers: or(self.writers, cores),
+            tls: or(self.tls, cores.div_ceil(2)),
+            ..self
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.reactors + self.writers + if self.has_tls { self.tls } else { 0 }
+    }
 }

@@ -12,19 +12,22 @@ use rustls::{ClientConfig, ClientConnection};
 
 use super::{DialError, Opened};
 use crate::net::session::Session;
+use crate::net::session::records::Records;
 
 /// See the module's head.
 pub(super) struct Line {
     socket: TcpStream,
     /// None: plain.
     tls: Option<ClientConnection>,
+    /// Its records.
+    records: Records,
     deadline: Instant,
 }
 
 impl Line {
     /// A line without TLS.
     pub fn plain(socket: TcpStream, deadline: Instant) -> Line {
-        Line { socket, tls: None, deadline }
+        Line { socket, tls: None, records: Records::default(), deadline }
     }
 
     /// A line with TLS: `host` has proved that it is who it should be.
@@ -76,7 +79,8 @@ impl Line {
     /// The link is open; `early` has come already.
     pub fn hand_over(self, early: Vec<u8>) -> Result<Opened, DialError> {
         self.socket.set_nonblocking(true)?;
-        Ok((self.socket, self.tls.map(Session::new), early))
+        let session = self.tls.map(|tls| Session::new(tls, self.records));
+        Ok((self.socket, session, early))
     }
 
     fn send(&mut self, tls: &mut ClientConnection) -> Result<(), DialError> {
@@ -88,7 +92,9 @@ impl Line {
     }
 
     fn receive(&mut self, tls: &mut ClientConnection) -> Result<(), DialError> {
-        self.read(|socket| tls.read_tls(socket))?;
+        let mut records = std::mem::take(&mut self.records);
+        self.read(|socket| tls.read_tls(&mut Noted(socket, &mut records)))?;
+        self.records = records;
         if let Err(error) = tls.process_new_packets() {
             // The alert that says why.
             let _sent = self.send(tls);
@@ -119,6 +125,17 @@ impl Line {
         }
         self.socket.set_read_timeout(Some(left))?;
         Ok(self.socket.set_write_timeout(Some(left))?)
+    }
+}
+
+/// A socket, and the records that are read from it.
+struct Noted<'a>(&'a mut TcpStream, &'a mut Records);
+
+impl Read for Noted<'_> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(target)?;
+        self.1.note(&target[..count]);
+        Ok(count)
     }
 }
 

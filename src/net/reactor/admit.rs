@@ -12,6 +12,7 @@ use mio::Token;
 use mio::net::{TcpListener, TcpStream};
 
 use super::Reactor;
+use super::shared::Opened;
 use super::token::{self, LISTENER, TLS_LISTENER};
 use crate::metrics::Counter;
 use crate::net::admission::Rejection;
@@ -81,27 +82,31 @@ impl Reactor {
             Err(rejection) => return self.note_refusal(rejection, sender),
         };
         let expects_header = self.admission.expects_proxy_header(sender);
-        let reactor = self.index;
-        self.shared.open.fetch_add(1, Ordering::Relaxed);
-        if !porch.admit(Newcomer { stream, sender, expects_header, pass, reactor }) {
-            self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        let (reactor, timeout) = (self.index, self.config.handshake_timeout);
+        let stay = Box::new(Opened::new(&self.shared));
+        let newcomer = Newcomer { stream, sender, expects_header, pass, stay, reactor, timeout };
+        if !porch.admit(newcomer) {
             self.note_refusal(Rejection::TlsFull, sender);
         }
     }
 
     pub(super) fn welcome_secured(&mut self, secured: Secured) {
-        let Secured { stream, sender, client, pass, session, mut early, since } = secured;
-        // It was counted when it was accepted; `insert` counts it again.
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        let Secured { stream, sender, client, pass, stay, held, session, mut early, since } =
+            secured;
         if self.ends.is_some() {
             return;
         }
         let stage = Stage::Head(Vec::new());
         let Some(token) = self.insert(stream, sender, Some(session), stage, None) else { return };
+        // It was counted when it was accepted, and `insert` counted it again.
+        drop((stay, held));
         let index = token::index(token);
         self.conns[index].since = since;
         self.conns[index].pass = pass;
         self.handshakes.set(self.now, self.config.handshake_timeout, token);
+        if self.keeper.memory().pressure() == Pressure::Full {
+            return self.reject(index, Rejection::Memory);
+        }
         if let Some(client) = client
             && let Err(rejection) = self.name(index, client)
         {
@@ -165,7 +170,8 @@ impl Reactor {
         let socket = match Socket::watched(stream, address, self.poll.registry(), token) {
             Ok(socket) => Arc::new(socket.with_session(session)),
             Err(error) => {
-                tracing::warn!(%error, "a connection cannot be watched; it is closed");
+                let what = "a connection cannot be watched and is closed";
+                self.faults.note(what, &error, self.now);
                 return None;
             }
         };

@@ -32,6 +32,12 @@ impl Reactor {
     }
 
     fn evict(&mut self, index: usize) {
+        let conn = &self.conns[index];
+        if conn.socket.half_read_bytes() > conn.held / 2 {
+            // Only its end frees what its session holds.
+            conn.socket.hang_up();
+            return self.remove(index, Ending::Memory);
+        }
         let Stage::Open(hearing) = &self.conns[index].stage else {
             self.conns[index].socket.end(Ending::Memory);
             self.respond(index, &http::reject(Rejection::Memory));

@@ -5,17 +5,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::Reactor;
-use super::shared::Shared;
+use super::shared::Opened;
+use crate::config::Config;
 use crate::metrics::Counter;
 use crate::net::admission::crowd::Pass;
 use crate::net::admission::{Rejection, proxy};
 use crate::net::conn::Stage;
 use crate::net::http::{self, About, Answer};
 use crate::net::memory::Held;
-use crate::net::web::{self, Visitor, Web};
+use crate::net::web::{self, Limits, Visitor, Web};
 use crate::ws::upgrade::{self, HeadLimits, Request};
 
 impl Reactor {
@@ -66,9 +66,7 @@ impl Reactor {
 
     /// Hears a request, once it is whole.
     pub(super) fn hear_head(&mut self, index: usize, head: Vec<u8>) {
-        let config = &self.config;
-        let limits = HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() };
-        let request = match upgrade::parse(&head, &limits) {
+        let request = match upgrade::parse(&head, &limits(&self.config)) {
             Ok(Some(request)) => request,
             Ok(None) => {
                 self.conns[index].stage = Stage::Head(head);
@@ -135,7 +133,7 @@ impl Reactor {
         };
         let conn = self.vacate(index);
         let stay = Stay {
-            shared: self.shared.clone(),
+            _open: Opened::take_over(&self.shared),
             _pass: conn.pass,
             _held: Held::new(&self.keeper.memory().of_all(), web::CONNECTION_BYTES),
         };
@@ -144,20 +142,21 @@ impl Reactor {
         let Some(mut socket) = socket else { return };
         if socket.unwatch(self.poll.registry()).is_ok() {
             let stay = Box::new((place, stay));
-            web.serve(Visitor { socket, request, otherwise, stay });
+            let Config { stall_timeout, head_bytes_max, .. } = *self.config;
+            let limits = Limits { stall_timeout, head_bytes_max };
+            web.serve(Visitor { socket, request, otherwise, limits, stay });
         }
     }
 }
 
-/// What a connection that is served elsewhere is counted with, until it ends.
-struct Stay {
-    shared: Arc<Shared>,
-    _pass: Option<Pass>,
-    _held: Held,
+/// How much of a head is accepted.
+pub(super) fn limits(config: &Config) -> HeadLimits {
+    HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() }
 }
 
-impl Drop for Stay {
-    fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
-    }
+/// What a connection that is served elsewhere is counted with, until it ends.
+struct Stay {
+    _open: Opened,
+    _pass: Option<Pass>,
+    _held: Held,
 }

@@ -33,10 +33,34 @@ pub struct Shared {
     pub open: AtomicUsize,
     /// Those of them that this relay dialled.
     pub links: AtomicUsize,
+    /// Connections that shake hands for TLS now.
+    pub handshakes: Arc<AtomicUsize>,
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
     /// Which writer a new peer gets.
     pub placement: Placement,
+}
+
+/// A connection that is counted as open while it is no reactor's.
+pub struct Opened(Arc<Shared>);
+
+impl Opened {
+    /// One more.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        shared.open.fetch_add(1, Ordering::Relaxed);
+        Opened(shared.clone())
+    }
+
+    /// One that was counted already.
+    pub fn take_over(shared: &Arc<Shared>) -> Self {
+        Opened(shared.clone())
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Shared {
@@ -52,6 +76,7 @@ impl Shared {
             started: Instant::now(),
             open: AtomicUsize::new(0),
             links: AtomicUsize::new(0),
+            handshakes: Arc::default(),
             sequence: AtomicU64::new(0),
             placement: Placement::new(config.writers, config.peers_per_writer),
             config,

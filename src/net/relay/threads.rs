@@ -3,10 +3,10 @@
 //! Owns: what each kind of thread is made of, and the way to a reactor. Must not know: in which
 //! order they start and end.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -130,6 +130,7 @@ impl Starter {
             counters: self.metrics.for_thread(),
             figures: self.metrics.for_loop(name.clone()),
             batches: self.metrics.for_batches(),
+            faults: RefCell::default(),
             keeper: Keeper::new(self.memory.clone(), gauge),
         });
         self.spawn(name, move || writer.run())
@@ -138,7 +139,7 @@ impl Starter {
     /// Starts the reactors, and the thread that serves files, if there are any.
     pub fn start_reactors(&mut self, porch: Option<&Arc<Porch>>) -> io::Result<()> {
         let config = self.shared.config.clone();
-        let start_web = |dir: &PathBuf| Web::start(dir, &config, self.metrics.for_thread());
+        let start_web = |dir: &PathBuf| Web::start(dir, self.metrics.for_thread());
         let web = config.www.as_ref().map(start_web).transpose()?;
         for index in 0..config.reactors {
             self.start_reactor(index, porch.cloned(), web.clone())?;
@@ -182,6 +183,13 @@ impl Starter {
         self.spawn(name, move || reactor.run())
     }
 
+    /// Where those who come for TLS shake hands, and the ends of its threads.
+    pub fn build_porch(&self) -> io::Result<(Arc<Porch>, Vec<handshake::Lane>)> {
+        let Config { tls_threads, tls_handshakes_max, .. } = *self.shared.config;
+        let inside = self.shared.handshakes.clone();
+        Porch::build(tls_threads, tls_handshakes_max, inside, self.memory.clone())
+    }
+
     /// Starts the threads behind `porch` that shake hands for TLS; each has one of its `lanes`.
     pub fn start_shakers(
         &mut self,
@@ -200,15 +208,16 @@ impl Starter {
         porch: &Arc<Porch>,
         identity: &Arc<Identity>,
     ) -> io::Result<()> {
+        let name = format!("tls-{index}");
         let shaker = Shaker::new(handshake::Parts {
             lane,
             porch: porch.clone(),
             identity: identity.clone(),
-            doors: ReactorDoors { reactors: self.reactors.clone(), shared: self.shared.clone() },
-            timeout: self.shared.config.handshake_timeout,
+            doors: ReactorDoors(self.reactors.clone()),
             counters: self.metrics.for_thread(),
+            figures: self.metrics.for_loop(name.clone()),
         });
-        self.spawn(format!("tls-{index}"), move || shaker.run())
+        self.spawn(name, move || shaker.run())
     }
 
     /// Starts the thread that reads certificates anew when it is asked to.
@@ -306,17 +315,10 @@ impl LinkSink for Sink {
 }
 
 /// Where connections go after their TLS handshake.
-struct ReactorDoors {
-    reactors: Vec<ReactorHandle>,
-    shared: Arc<Shared>,
-}
+struct ReactorDoors(Vec<ReactorHandle>);
 
 impl Doors for ReactorDoors {
     fn enter(&self, reactor: usize, secured: Secured) {
-        self.reactors[reactor].send(Command::Welcome(secured));
-    }
-
-    fn lost(&self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.0[reactor].send(Command::Welcome(secured));
     }
 }

@@ -27,6 +27,7 @@ struct Rig {
     counters: Arc<Counters>,
     now: Instant,
     gauge: Arc<Gauge>,
+    faults: RefCell<FaultLog>,
 }
 
 impl Rig {
@@ -34,7 +35,8 @@ impl Rig {
         let metrics = Metrics::default();
         let counters = metrics.for_thread();
         let (writes, reads) = (Poll::new().unwrap(), Poll::new().unwrap());
-        Rig { writes, reads, metrics, counters, now: Instant::now(), gauge: Arc::default() }
+        let (gauge, faults) = Default::default();
+        Rig { writes, reads, metrics, counters, now: Instant::now(), gauge, faults }
     }
 
     fn pen(&self) -> Pen<'_> {
@@ -45,6 +47,7 @@ impl Rig {
             backlog_bytes_max: BACKLOG_BYTES_MAX,
             bridge_bytes_max: BRIDGE_BYTES_MAX,
             gauge: &self.gauge,
+            faults: &self.faults,
         }
     }
 

@@ -92,7 +92,7 @@ fn ends() -> Ends {
     let (server, client) = shaken();
     let stream = TcpStream::from_std(stream);
     let socket = Socket::watched(stream, address, poll.registry(), Token(0)).unwrap();
-    let socket = Arc::new(socket.with_session(Some(Session::new(server))));
+    let socket = Arc::new(socket.with_session(Some(Session::new(server, Records::default()))));
     Ends { socket, peer: peer.into(), client, _poll: poll }
 }
 
@@ -195,6 +195,7 @@ fn what_waits_here_is_counted_while_it_does() {
         backlog_bytes_max: 1 << 20,
         bridge_bytes_max: 1 << 20,
         gauge: &gauge,
+        faults: &Default::default(),
     };
     let mut remote = Remote::new(PeerId::new(1, 0), false);
     remote.connect(ends.socket.clone(), Bytes::from_static(b"hello"), Token(7), &pen);
@@ -239,6 +240,7 @@ fn records_of_every_size_are_read_whole() {
     let sealed = ends.peer_says(records);
     let (heard, is_over) = ends.relay_reads(&sealed, whole.len());
     assert!(heard == whole && !is_over);
+    assert_eq!(ends.socket.half_read_bytes(), 0);
 }
 
 #[test]
@@ -247,7 +249,8 @@ fn a_record_that_arrives_in_pieces_is_no_end() {
     let sealed = ends.peer_says([&b"hello"[..]]);
     let mut buffer = vec![0; BUFFER];
     let (mut heard, deadline) = (Vec::new(), Instant::now() + PATIENCE);
-    for byte in &sealed {
+    for (at, byte) in sealed.iter().enumerate() {
+        assert_eq!(ends.socket.half_read_bytes(), at);
         ends.peer.write_all(&[*byte]).unwrap();
         loop {
             assert!(Instant::now() < deadline);
@@ -262,6 +265,7 @@ fn a_record_that_arrives_in_pieces_is_no_end() {
         }
     }
     assert_eq!(heard, b"hello");
+    assert_eq!(ends.socket.half_read_bytes(), 0);
 }
 
 #[test]

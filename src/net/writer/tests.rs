@@ -28,8 +28,18 @@ impl Rig {
         let (figures, batches) = (metrics.for_loop("writer-0".into()), metrics.for_batches());
         let memory = Arc::new(Memory::new(&config));
         let keeper = Keeper::new(memory.clone(), memory.of_writer(0, config.reactors));
-        let parts =
-            Parts { index: 0, poll, queue, bell, config, counters, figures, batches, keeper };
+        let parts = Parts {
+            index: 0,
+            poll,
+            queue,
+            bell,
+            config,
+            counters,
+            figures,
+            batches,
+            keeper,
+            faults: RefCell::default(),
+        };
         let writer = Writer::new(parts);
         let reads = Poll::new().unwrap();
         Rig { writer, reactor: Some(lane), reads, metrics, peers: Vec::new() }
@@ -203,4 +213,27 @@ fn a_drain_closes_everybody_and_ends() {
     rig.reactor.take();
     rig.writer.take_turns();
     assert!(rig.writer.is_done());
+}
+
+#[test]
+fn peers_that_come_and_go_leave_no_timers_behind() {
+    let ping_interval = Some(Duration::from_secs(3600));
+    let mut rig = Rig::new(Config { ping_interval, ..Config::for_tests() });
+    let (stays, link) = (peer(1), peer(2));
+    let socket = rig.open(stays);
+    rig.turn(vec![
+        Outbound::Expect(link),
+        Outbound::Open(link, socket.clone(), Bytes::from_static(b"hi")),
+    ]);
+    for sequence in 3..10_000 {
+        let open = Outbound::Open(peer(sequence), socket.clone(), Bytes::from_static(b"hi"));
+        rig.turn(vec![open, Outbound::Close(peer(sequence))]);
+        if sequence % 1000 == 0 {
+            rig.pass(1);
+            assert!(rig.writer.timers.count() < 2000, "{}", rig.writer.timers.count());
+        }
+    }
+    let pings = |rig: &Rig| rig.metrics.get(Counter::PingsOut);
+    rig.pass(3600);
+    assert_eq!(pings(&rig), 2, "who is here is still pinged");
 }

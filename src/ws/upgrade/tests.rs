@@ -271,3 +271,24 @@ fn answers_may_be_cut_and_are_bounded() {
     let result = verify_response(&endless, KEY, &limits);
     assert_eq!(result, Err(ResponseError::TooLong));
 }
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_looked_at_once_a_line() {
+    let limits = HeadLimits::default();
+    let filler = "x".repeat(15_000);
+    let head = format!("GET /gun HTTP/1.1\r\nHost: a\r\nX-Filler: {filler}\r\n\r\n");
+    let (mut looks, mut end) = (0, 0);
+    while end < head.len() {
+        end += 1;
+        let input = &head.as_bytes()[..end];
+        if is_worth_a_look(input, end - 1, &limits) {
+            looks += 1;
+            let is_whole = parse(input, &limits).unwrap().is_some();
+            assert_eq!(is_whole, end == head.len());
+        }
+    }
+    assert_eq!(looks, 5, "its first byte and four lines");
+    let endless = vec![b'x'; limits.head_bytes_max];
+    assert!(!is_worth_a_look(&endless[1..], 1, &limits));
+    assert!(is_worth_a_look(&endless, endless.len() - 1, &limits), "it is too long");
+}
