@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Flags of other programs, by the program.
-const FOREIGN: [(&str, &[&str]); 6] = [
+const FOREIGN: [(&str, &[&str]); 7] = [
     ("cargo", &["--release", "--no-deps", "--open", "--workspace", "--locked", "--target"]),
     ("systemctl, sysctl", &["--kill-whom", "--signal", "--now", "--system"]),
     ("docker run", &["--ulimit", "--read-only", "--sysctl"]),
     ("Dockerfile", &["--from", "--interval", "--timeout", "--start-period"]),
     ("apt-get", &["--no-install-recommends"]),
     ("certbot", &["--nginx"]),
+    ("loadtest", &["--url"]),
 ];
 
 fn gunmetal(args: &[&str]) -> String {
