@@ -1,6 +1,6 @@
 //! A writer thread: the write side of its peers.
 //!
-//! Owns: the loop, the peers' write sides, heartbeats, pings, and who is closed for what.
+//! Owns: the loop, and the peers' write sides. Beneath it `care` has what becomes due for a peer, `drain` the end.
 //! Must not know: parsing, routing, reading.
 //!
 //! A turn of the loop: take what the poll and the queue have, add it to the batch, encode the
@@ -26,14 +26,18 @@ use super::memory::Keeper;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
 use super::seldom::FaultLog;
-use super::socket::{Bridge, Ending, Socket};
+use super::socket::{Bridge, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::peer::PeerId;
 use crate::metrics::batches::Batches;
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
-use crate::ws::frame::{self, Opcode};
+use care::{CLOSE_TIMEOUT, Due};
+use drain::Drain;
+
+mod care;
+mod drain;
 
 /// The token of the bell; peers have their slots.
 pub const BELL: Token = Token(usize::MAX);
@@ -47,20 +51,8 @@ const PING_OPCODE: u8 = 9;
 /// Likewise.
 const PONG_OPCODE: u8 = 10;
 
-/// The heartbeat: an empty batch as a text frame.
-const HEARTBEAT_FRAME: &[u8] = &[0x81, 2, b'[', b']'];
-
-/// Time for a peer to take its close frame before the connection is cut.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How often trouble (stuck or closing peers) is looked at, and how timers are rounded up.
 const TICK: Duration = Duration::from_secs(1);
-
-/// How long beyond the drain links wait for peers that do not hang up.
-const LINKS_WAIT_MAX: Duration = Duration::from_secs(4);
-
-/// How often a part of the peers is closed while the relay stops.
-const DRAIN_SLICE: Duration = Duration::from_millis(50);
 
 /// What a writer is made of.
 pub struct Parts {
@@ -105,33 +97,6 @@ pub struct Writer {
     /// No reactor is left.
     is_cut_off: bool,
     now: Instant,
-}
-
-/// Something that is due for a peer.
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    Heartbeat(PeerId),
-    /// For this connection of the peer, as [`Remote::connections`] counts: a link has many.
-    Ping(PeerId, u64),
-    /// Likewise.
-    Pong(PeerId, u64),
-}
-
-/// The relay stops: peers are closed slice by slice.
-struct Drain {
-    ends: Instant,
-    next_slice: Instant,
-    pause: Duration,
-    per_slice: usize,
-    /// Links are closed when all other peers have gone, so that their last words get through.
-    has_links_turn: bool,
-}
-
-impl Drain {
-    fn turn_to_links(&mut self, now: Instant) {
-        self.has_links_turn = true;
-        self.next_slice = now;
-    }
 }
 
 impl Writer {
@@ -409,139 +374,6 @@ impl Writer {
             let marks =
                 marked.next_if(|(marked, _)| *marked == slot).map_or(&[][..], |(_, marks)| marks);
             self.has_trouble |= deliver_to(remote, slot, marks, &mut self.batch, &pen);
-        }
-    }
-
-    fn run_timers(&mut self) {
-        if self.drain.as_ref().is_some_and(|drain| drain.next_slice <= self.now) {
-            self.drain_slice();
-        }
-        if self.now < self.next_tick {
-            return;
-        }
-        self.next_tick = self.now + TICK;
-        while let Some((_, due)) = self.timers.take_due(self.now) {
-            match due {
-                Due::Heartbeat(peer) => self.heartbeat(peer),
-                Due::Ping(peer, connection) => self.ping(peer, connection),
-                Due::Pong(peer, connection) => self.check_pong(peer, connection),
-            }
-        }
-        self.forget_timers();
-        if self.has_trouble {
-            self.look_at_trouble();
-        }
-    }
-
-    /// Of peers that are gone, as they come and go faster than their timers are due.
-    fn forget_timers(&mut self) {
-        let Writer { timers, slots, remotes, .. } = self;
-        timers.thin_out(slots.len(), |due| match due {
-            Due::Heartbeat(peer) => slots.contains_key(peer),
-            Due::Ping(peer, connection) | Due::Pong(peer, connection) => {
-                slots.get(peer).is_some_and(|slot| remotes[*slot].connections == *connection)
-            }
-        });
-    }
-
-    fn heartbeat(&mut self, peer: PeerId) {
-        if self.slot(peer).is_some() {
-            self.write_frame(peer, &Bytes::from_static(HEARTBEAT_FRAME));
-            self.timers.set(self.now, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
-        }
-    }
-
-    fn ping(&mut self, peer: PeerId, connection: u64) {
-        let Some(remote) = self.connected(peer, connection) else { return };
-        let Some(socket) = remote.socket() else { return };
-        socket.take_alive();
-        let ping = match remote.is_link {
-            true => frame::masked(Opcode::Ping, &[], rand::random()).into(),
-            false => frame::ping(b""),
-        };
-        self.write_frame(peer, &ping);
-        self.timers.set(self.now, self.parts.config.pong_timeout, Due::Pong(peer, connection));
-    }
-
-    fn check_pong(&mut self, peer: PeerId, connection: u64) {
-        let Some(remote) = self.connected(peer, connection) else { return };
-        let Some(socket) = remote.socket() else { return };
-        // While something waits the ping may not have left yet; a stall ends such a peer.
-        if !socket.take_alive() && remote.stuck_since().is_none() {
-            return remote.hang_up(Ending::Silent);
-        }
-        if let Some(interval) = self.parts.config.ping_interval {
-            self.timers.set(self.now, interval, Due::Ping(peer, connection));
-        }
-    }
-
-    /// The peer, if it is still on this connection.
-    fn connected(&mut self, peer: PeerId, connection: u64) -> Option<&mut Remote> {
-        let slot = self.slot(peer)?;
-        Some(&mut self.remotes[slot]).filter(|remote| remote.connections == connection)
-    }
-
-    /// Closes peers that are stuck for too long, and hangs up on those that do not take their
-    /// close frame.
-    fn look_at_trouble(&mut self) {
-        self.has_trouble = false;
-        let pen = pen(&self.parts, self.now);
-        let age = |since: Option<Instant>| {
-            since.map_or(Duration::ZERO, |since| self.now.duration_since(since))
-        };
-        for (slot, remote) in &mut self.remotes {
-            if age(remote.closing_since()) >= CLOSE_TIMEOUT {
-                remote.hang_up(Ending::Stalled);
-            } else if remote.is_open()
-                && !remote.is_bridge()
-                && age(remote.stuck_since()) >= self.parts.config.stall_timeout
-            {
-                remote.close_slow(Ending::Stalled, Token(slot), &pen);
-            }
-            self.has_trouble |= is_trouble(remote);
-        }
-    }
-
-    /// Closes the worst peers while the memory is full and nobody else has worse ones.
-    fn keep_memory(&mut self) {
-        while self.parts.keeper.look(self.now) {
-            let held = |(slot, remote): (usize, &Remote)| (remote.held_bytes(), slot);
-            let (bytes, slot) = self.remotes.iter().map(held).max().unwrap_or_default();
-            if !self.parts.keeper.is_to_go(bytes, self.now) {
-                return;
-            }
-            let remote = &mut self.remotes[slot];
-            let address = remote.socket().map(|socket| socket.address);
-            remote.evict(Token(slot), &pen(&self.parts, self.now));
-            self.has_trouble |= is_trouble(remote);
-            self.parts.keeper.note(address, bytes, self.now);
-        }
-    }
-
-    fn start_drain(&mut self, time: Duration) {
-        let count = self.remotes.len().max(1);
-        let slices = (time.as_millis() / DRAIN_SLICE.as_millis()).max(1) as usize;
-        let per_slice = count.div_ceil(slices);
-        let pause = (time / u32::try_from(count).unwrap_or(u32::MAX)).max(DRAIN_SLICE);
-        let (ends, next_slice) = (self.now + time, self.now);
-        self.drain = Some(Drain { ends, next_slice, pause, per_slice, has_links_turn: false });
-    }
-
-    fn drain_slice(&mut self) {
-        let Some(drain) = &mut self.drain else { return };
-        let is_late = drain.has_links_turn || self.now >= drain.ends;
-        drain.next_slice = self.now + if is_late { DRAIN_SLICE } else { drain.pause };
-        let pen = pen(&self.parts, self.now);
-        let open = self.remotes.iter_mut().filter(|(_, remote)| remote.is_open());
-        let with_links = drain.has_links_turn || self.now > drain.ends + LINKS_WAIT_MAX;
-        let open = open
-            .filter(|(_, remote)| remote.socket().is_some())
-            .filter(|(_, remote)| with_links || !(remote.is_link || remote.is_bridge()));
-        for (slot, remote) in open.take(drain.per_slice.max(1)) {
-            let close = remote.close_frame(frame::CLOSE_RESTART, "the relay stops");
-            remote.socket().inspect(|socket| socket.end(Ending::Stopping));
-            remote.finish(close, Token(slot), &pen);
-            self.has_trouble = true;
         }
     }
 }

@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use mio::Waker;
 
+use super::drain::DRAIN_SLICE;
 use super::*;
 use crate::dam::peer::FewPeers;
 use crate::metrics::Metrics;
 use crate::net::memory::Memory;
 use crate::net::queue::{self, Body};
+use crate::net::socket::Ending;
 
 struct Rig {
     writer: Writer,
