@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::System;
-use super::rows::Figure;
+use super::table::Line;
 use crate::process::Machine;
 
 /// What is read of a `result.json`.
@@ -15,18 +14,6 @@ pub struct Kept {
     seconds: f64,
     window: u32,
     lines: Vec<Line>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Line {
-    row: String,
-    figure: Figure,
-    system: System,
-    median: f64,
-    least: f64,
-    most: f64,
-    is_limited: bool,
-    is_wrong: bool,
 }
 
 /// The medians of both, the change of each, and what makes them hard to compare, as markdown.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::rows::{Figure, ROWS};
 use super::{Cell, System};
@@ -11,18 +11,18 @@ use crate::process::Machine;
 use crate::{plot, report};
 
 /// A figure of a row and a system, over all rounds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    row: &'static str,
-    figure: Figure,
-    system: System,
-    median: f64,
-    least: f64,
-    most: f64,
+    pub(super) row: String,
+    pub(super) figure: Figure,
+    pub(super) system: System,
+    pub(super) median: f64,
+    pub(super) least: f64,
+    pub(super) most: f64,
     /// In a round the generator was the limit.
-    is_limited: bool,
+    pub(super) is_limited: bool,
     /// In a round copies were lost, duplicated, reordered, echoed or corrupted.
-    is_wrong: bool,
+    pub(super) is_wrong: bool,
 }
 
 /// All figures there are, row by row.
@@ -50,7 +50,7 @@ fn line(cells: &[Cell], row: &'static str, figure: Figure, system: System) -> Op
         _ => values[middle],
     };
     Some(Line {
-        row,
+        row: row.to_owned(),
         figure,
         system,
         median,
@@ -80,14 +80,14 @@ fn systems(lines: &[Line]) -> Vec<System> {
 }
 
 /// The rows of these lines with their figures, in their order.
-fn heads(lines: &[Line]) -> Vec<(&'static str, Figure)> {
-    let mut heads: Vec<_> = lines.iter().map(|line| (line.row, line.figure)).collect();
+fn heads(lines: &[Line]) -> Vec<(&str, Figure)> {
+    let mut heads: Vec<_> = lines.iter().map(|line| (line.row.as_str(), line.figure)).collect();
     heads.dedup();
     heads
 }
 
 fn find<'a>(lines: &'a [Line], head: (&str, Figure), system: System) -> Option<&'a Line> {
-    lines.iter().find(|line| (line.row, line.figure) == head && line.system == system)
+    lines.iter().find(|line| (line.row.as_str(), line.figure) == head && line.system == system)
 }
 
 /// The figures, what gunmetal's are beside those of the others, and what the marks mean, as markdown.
@@ -137,8 +137,8 @@ fn better_by(line: &Line, other: &Line) -> Option<f64> {
 fn grid(
     title: &str,
     systems: &[System],
-    heads: &[(&'static str, Figure)],
-    mut entry: impl FnMut((&'static str, Figure), System) -> Option<String>,
+    heads: &[(&str, Figure)],
+    mut entry: impl FnMut((&str, Figure), System) -> Option<String>,
 ) -> String {
     let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
     let mut text = format!("| {title} | | {} |\n|---|---|", names.join(" | "));
