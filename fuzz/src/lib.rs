@@ -49,7 +49,7 @@ fn heard_ids(text: &[u8]) -> Vec<Vec<u8>> {
     // What is added to a text at the limit is over it.
     let limits = Limits { message_units_max: usize::MAX, ..LIMITS };
     Parser::new(limits).hear(text, &mut |heard| match heard {
-        Heard::Message(message) => ids.push(message.id.text.to_vec()),
+        Heard::Message(message) => ids.push(message.id.text().to_vec()),
         other => panic!("what is forwarded is a message, not {other:?}"),
     });
     ids

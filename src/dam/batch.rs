@@ -26,12 +26,10 @@ pub struct Limits {
 }
 
 /// What a frame holds, piece by piece.
-#[derive(Debug, PartialEq)]
-// One is made per message and never stored, so a box would cost more than the size.
-#[allow(clippy::large_enum_variant)]
+#[derive(Debug)]
 pub enum Heard<'a> {
     /// A message.
-    Message(Message<'a>),
+    Message(&'a Message<'a>),
     /// To be answered on the wire: the peer's fault.
     Refused(Refusal),
     /// To be counted only.
@@ -100,7 +98,7 @@ impl Parser {
             let (start, end) = (element.start as usize, element.end as usize);
             let last = element.members as usize;
             match payload[start] {
-                b'{' => heard(Heard::Message(message(payload, start..end, &members[first..last]))),
+                b'{' => heard(Heard::Message(&message(payload, start..end, &members[first..last]))),
                 b'"' => hear_text(&js::decode(&payload[start..end]), 0, &self.limits, heard),
                 _ => heard(Heard::Ignored(Ignored::Element)),
             }
@@ -153,17 +151,15 @@ fn hear_slow(text: &[u8], level: usize, limits: &Limits, heard: &mut dyn FnMut(H
         Err(lenient::Fault::Broken) => return heard(Heard::Refused(Refusal::Broken)),
         Err(lenient::Fault::TooDeep) => return heard(Heard::Refused(Refusal::TooDeep)),
     };
-    let message = |part| {
-        Heard::Message(Message::read(part, (level == 0).then(|| lenient::offset(text, part))))
-    };
+    let message = |part| Message::read(part, (level == 0).then(|| lenient::offset(text, part)));
     if text[0] == b'{' {
-        return heard(message(text));
+        return heard(Heard::Message(&message(text)));
     }
     let mut empty = true;
     lenient::elements(text, |element| {
         empty = false;
         match element[0] {
-            b'{' => heard(message(element)),
+            b'{' => heard(Heard::Message(&message(element))),
             b'"' => hear_text(&js::decode(element), level, limits, heard),
             _ => heard(Heard::Ignored(Ignored::Element)),
         }

@@ -9,6 +9,7 @@
 //! - An answer goes to the peer that asked, or nowhere.
 //! - Every message ends in exactly one route.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
@@ -178,7 +179,7 @@ impl Router {
         let judge = &mut self.judge;
         judge.mesh.peers.refresh(&mut judge.heads);
         self.parser.hear(payload, &mut |heard| match heard {
-            Heard::Message(ref message) => judge.route(message, from, route),
+            Heard::Message(message) => judge.route(message, from, route),
             Heard::Refused(refusal) => {
                 route(Route::Reply(judge.error(refusal)));
                 route(Route::Drop(Dropped::Refused(refusal)));
@@ -223,7 +224,8 @@ impl Judge {
     /// Gun: `hear.one`.
     fn route(&mut self, message: &Message<'_>, from: &mut Peer, route: &mut dyn FnMut(Route<'_>)) {
         let invented = (!message.id.truthy).then(|| random_id(&mut self.random));
-        let id = invented.as_deref().map_or(&*message.id.text, str::as_bytes);
+        let own_id = message.id.text();
+        let id = invented.as_deref().map_or(&*own_id, str::as_bytes);
         if let Err(dropped) = self.remember(message, id, from.id) {
             return route(Route::Drop(dropped));
         }
@@ -281,11 +283,11 @@ impl Judge {
             return None;
         }
         let asked = match message {
-            _ if message.ack.truthy => &*message.ack.text,
-            _ if message.get => id,
+            _ if message.ack.truthy => message.ack.text(),
+            _ if message.get => Cow::Borrowed(id),
             _ => return None,
         };
-        Some(self.mesh.keys.of_pair(asked, &message.hash.text))
+        Some(self.mesh.keys.of_pair(&asked, &message.hash.text()))
     }
 
     /// Adds the peers that `><` says have the message.
@@ -293,7 +295,8 @@ impl Judge {
         if message.skip.kind != Kind::Text || !message.skip.truthy {
             return;
         }
-        let names = first_units(&message.skip.text, SKIP_UNITS_MAX);
+        let names = message.skip.text();
+        let names = first_units(&names, SKIP_UNITS_MAX);
         for name in names.split(|byte| *byte == b',') {
             self.mesh.peers.find(name, peers);
         }
@@ -315,7 +318,7 @@ impl Judge {
         from: PeerId,
         skipped: &[PeerId],
     ) -> Result<PeerId, Dropped> {
-        let key = self.mesh.keys.of(&answer.ack.text);
+        let key = self.mesh.keys.of(&answer.ack.text());
         let verdict = self.mesh.dedup.with(key, |asked| {
             let verdict = judge_answer(answer, asked, from, skipped);
             (if verdict.is_ok() { After::Refresh } else { After::Keep }, verdict)
@@ -330,7 +333,7 @@ impl Judge {
         invented: Option<&str>,
         from: &mut Peer,
     ) -> Route<'static> {
-        match &*message.dam.text {
+        match &*message.dam.text() {
             b"?" => self.hello(message, invented, from),
             b"!" => Route::Drop(Dropped::ErrorReport),
             b"hi" | b"rtc" => Route::Drop(Dropped::Control),
@@ -346,7 +349,7 @@ impl Judge {
         from: &mut Peer,
     ) -> Route<'static> {
         if message.pid.truthy {
-            let pid = &*message.pid.text;
+            let pid = &*message.pid.text();
             if from.is_dialled && pid == self.mesh.pid.as_bytes() {
                 return Route::Itself;
             }
@@ -391,7 +394,7 @@ fn question(message: &Message<'_>) -> Question {
 }
 
 fn has_content(hash: &Field<'_>) -> Question {
-    Question::with_hash(&hash.text, hash.kind as u64)
+    Question::with_hash(&hash.text(), hash.kind as u64)
 }
 
 /// The rules for an answer, against what is known of the message it answers.

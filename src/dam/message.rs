@@ -7,6 +7,7 @@
 //! for byte; the parts of a rewrite joined are again a valid JSON object.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
 use smallvec::SmallVec;
@@ -15,41 +16,55 @@ pub use super::js::Kind;
 use super::{js, lenient};
 
 /// A member of the envelope, as JavaScript sees it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 pub struct Field<'a> {
+    /// The JSON source text of the value; empty when absent.
+    pub source: &'a [u8],
     /// The type of the value.
     pub kind: Kind,
     /// `Boolean(value)`: most of DAM's rules ask for this only.
     pub truthy: bool,
-    /// `String(value)`, which is how Gun uses a value as a key; empty when falsy. WTF-8.
-    pub text: Cow<'a, [u8]>,
-    /// The JSON source text of the value; empty when absent.
-    pub source: &'a [u8],
-    at: usize,
+    /// It is known to be a string without escapes.
+    is_plain: bool,
 }
 
 impl<'a> Field<'a> {
-    fn new(source: &'a [u8], at: usize) -> Self {
-        let truthy = js::truthy(source);
-        let text = if truthy { js::text(source) } else { Cow::Borrowed(&b""[..]) };
-        Field { kind: js::kind(source), truthy, text, source, at }
+    #[inline]
+    fn new(source: &'a [u8], is_plain: bool) -> Self {
+        let (kind, truthy) = match is_plain {
+            true => (Kind::Text, source.len() > 2),
+            false => (js::kind(source), js::truthy(source)),
+        };
+        Field { source, kind, truthy, is_plain }
     }
 
-    /// [`new`](Self::new) for a string without escapes.
-    fn plain(source: &'a [u8], at: usize) -> Self {
-        let text = &source[1..source.len() - 1];
-        let (kind, truthy) = (Kind::Text, !text.is_empty());
-        Field { kind, truthy, text: Cow::Borrowed(text), source, at }
+    /// `String(value)`, which is how Gun uses a value as a key; empty when falsy. WTF-8.
+    #[inline]
+    pub fn text(&self) -> Cow<'a, [u8]> {
+        match self.is_plain {
+            true => Cow::Borrowed(&self.source[1..self.source.len() - 1]),
+            false if self.truthy => js::text(self.source),
+            false => Cow::Borrowed(&[]),
+        }
     }
 
-    fn span(&self) -> Range<usize> {
-        self.at..self.at + self.source.len()
+    /// Where in `text` it is, which it is a part of.
+    fn span(&self, text: &[u8]) -> Range<usize> {
+        let at = lenient::offset(text, self.source);
+        at..at + self.source.len()
+    }
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Field { source, kind, truthy, .. } = self;
+        write!(f, "{} {kind:?} {truthy} {}", source.escape_ascii(), self.text().escape_ascii())
     }
 }
 
 /// One message heard.
 #[doc(alias = "hear.one")]
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Message<'a> {
     /// The source text, from `{` to `}`.
     pub text: &'a [u8],
@@ -169,8 +184,7 @@ impl<'a> Message<'a> {
             b"get" => return self.get = js::truthy(&self.text[value]),
             _ => return,
         };
-        let (source, at) = (&self.text[value.clone()], value.start);
-        *field = if is_plain { Field::plain(source, at) } else { Field::new(source, at) };
+        *field = Field::new(&self.text[value], is_plain);
     }
 
     /// The hop budget left for acknowledgements: `(ok["@"] || 1) - 1` as JSON text. For the new
@@ -244,7 +258,7 @@ impl<'a> Message<'a> {
         let mut edits: SmallVec<[Edit<'m>; 4]> = SmallVec::new();
         for (field, value) in [(&self.id, new.id), (&self.skip, new.skip), (&self.ok, new.ok)] {
             if value.is_some() && field.kind != Kind::Absent {
-                edits.push((field.span(), value));
+                edits.push((field.span(self.text), value));
             }
         }
         edits.extend(self.cuts.iter().map(|&(from, to)| (from..to, None)));

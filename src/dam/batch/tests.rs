@@ -122,7 +122,7 @@ fn half_an_emoji_is_heard() {
     let mut ids = Vec::new();
     let payload = br##"[{"\u0023":"\ud83d","put":{"a":"\ude00"}},"{\"#\":\"\ud83d\"}","\\\ud83d","{\"#\":\"\\\ud83d\"}"]"##;
     Parser::new(LIMITS).hear(payload, &mut |heard| match heard {
-        Heard::Message(message) => ids.push(message.id.text.to_vec()),
+        Heard::Message(message) => ids.push(message.id.text().to_vec()),
         other => ids.push(brief(other).into_bytes()),
     });
     assert_eq!(ids, [&b"\xED\xA0\xBD"[..], b"\xED\xA0\xBD", b"Element", b"Broken"]);
