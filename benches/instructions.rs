@@ -159,11 +159,17 @@ fn fresh_puts(peers: u64) -> (Hub, Vec<String>) {
     (Hub::new(peers), (0..CALLS).map(common::put).collect())
 }
 
-fn repeated_puts(peers: u64) -> (Hub, Vec<String>) {
+/// Where duplicates are common.
+fn new_of_a_mesh(peers: u64) -> (Hub, Vec<String>) {
     let (mut hub, puts) = fresh_puts(peers);
-    for put in &puts {
-        hub.hear(1, put);
-    }
+    let other = common::put(2 * CALLS);
+    (0..2 * CALLS).for_each(|peer| drop(hub.hear(peer as usize % 2, &other)));
+    (hub, puts)
+}
+
+fn duplicates(peers: u64) -> (Hub, Vec<String>) {
+    let (mut hub, puts) = new_of_a_mesh(peers);
+    hub.hear_all(1, &puts);
     (hub, puts)
 }
 
@@ -178,12 +184,11 @@ fn answers(peers: u64) -> (Hub, Vec<String>) {
 #[library_benchmark]
 #[bench::put_10(args = (10), setup = fresh_puts, config = within("route_put_10_peers"))]
 #[bench::put_10k(args = (10_000), setup = fresh_puts, config = within("route_put_10k_peers"))]
-#[bench::duplicate(args = (10), setup = repeated_puts, config = within("route_duplicate"))]
+#[bench::put_in_mesh(args = (10), setup = new_of_a_mesh, config = within("route_put_in_mesh"))]
+#[bench::duplicate(args = (10), setup = duplicates, config = within("route_duplicate"))]
 #[bench::answer(args = (10), setup = answers, config = within("route_answer"))]
 fn route((mut hub, texts): (Hub, Vec<String>)) -> (Hub, Vec<String>) {
-    for text in &texts {
-        black_box(hub.hear(0, text));
-    }
+    black_box(hub.hear_all(0, &texts));
     (hub, texts)
 }
 

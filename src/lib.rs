@@ -36,10 +36,12 @@
 //!
 //! 1. [`net::reactor`] reads a ready socket into one buffer that belongs to the thread.
 //! 2. [`net::hear`] looks at the starts of the next texts, up to sixteen, and has [`dam::dedup`] fetch
-//!    what their ids will need: a wait for memory costs as much as the check of the whole text.
+//!    what their ids will need: a wait for memory costs as much as the check of the whole text. Where
+//!    duplicates are common it also asks how the texts of these ids are known.
 //!    [`ws::reader`] unmasks the frame where it lies and checks its UTF-8.
 //! 3. [`dam::batch`] checks the text and finds the spans of each message's envelope
 //!    (`#`, `@`, `##`, `><`, …); [`dam::lenient`] takes over for what only JavaScript accepts.
+//!    What [`dam::recall`] knows by its bytes was checked before, and is passed over: it is a duplicate.
 //! 4. [`dam::mesh`] asks [`dam::dedup`] whether the message is new and decides on a
 //!    [`Route`](dam::mesh::Route): to all but a few, to the peer that asked, a reply, or nowhere.
 //! 5. [`net::queue`] collects what a turn of the reactor produced, and pushes it, as one shared

@@ -4,8 +4,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use gunmetal::dam::batch::Limits;
+use gunmetal::dam::dedup::FETCH_MAX;
 use gunmetal::dam::mesh::{Mesh, Peer, Route, Router};
 use gunmetal::dam::peer::{Name, PeerId};
+use gunmetal::dam::recall::Foreseen;
+use gunmetal::ws::reader::START_BYTES;
+use smallvec::SmallVec;
 
 /// A router and the peers it routes for.
 pub struct Hub {
@@ -30,10 +34,30 @@ impl Hub {
         Hub { mesh, router, peers, out: Vec::with_capacity(1024) }
     }
 
+    /// Hears frames from a peer that came at once. Returns how many bytes go out, to however many.
+    pub fn hear_all(&mut self, peer: usize, texts: &[String]) -> usize {
+        let mut bytes = 0;
+        for texts in texts.chunks(FETCH_MAX) {
+            let start = |text: &'_ String| text.as_bytes().first_chunk::<START_BYTES>().copied();
+            let starts: SmallVec<[_; FETCH_MAX]> = texts.iter().filter_map(start).collect();
+            let foreseen = self.router.foresee(starts.iter().map(|start| &start[..]));
+            let mut foreseen = foreseen.into_iter();
+            for text in texts {
+                bytes += self.hear_foreseen(peer, text, foreseen.next().unwrap_or_default());
+            }
+        }
+        bytes
+    }
+
     /// Hears a frame from a peer. Returns how many bytes go out, to however many.
     pub fn hear(&mut self, peer: usize, text: &str) -> usize {
+        self.hear_foreseen(peer, text, Foreseen::Nothing)
+    }
+
+    fn hear_foreseen(&mut self, peer: usize, text: &str, foreseen: Foreseen) -> usize {
         let (out, mut bytes) = (&mut self.out, 0);
-        self.router.receive(text.as_bytes(), &mut self.peers[peer], &mut |route| match route {
+        let (text, from) = (text.as_bytes(), &mut self.peers[peer]);
+        self.router.receive_foreseen(text, foreseen, from, &mut |route| match route {
             Route::Broadcast(message, except) => {
                 black_box(except);
                 out.clear();

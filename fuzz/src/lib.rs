@@ -30,7 +30,7 @@ pub fn frame(data: &[u8]) {
                 "the text lies where it is said to lie"
             );
         }
-        forwarded.push(rewritten(&message, &new));
+        forwarded.push(rewritten(message, &new));
     });
     for text in forwarded {
         assert_eq!(heard_ids(&text), [b"I"], "{}", String::from_utf8_lossy(&text));

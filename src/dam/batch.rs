@@ -30,6 +30,8 @@ pub struct Limits {
 pub enum Heard<'a> {
     /// A message.
     Message(&'a Message<'a>),
+    /// A message with an id that is known, as its text was recognised.
+    Duplicate,
     /// To be answered on the wire: the peer's fault.
     Refused(Refusal),
     /// To be counted only.
@@ -75,49 +77,60 @@ impl Parser {
     /// Hears one frame, in order. The payload is UTF-8, which a text frame's reader has made sure of: it is
     /// not looked at for that again. Gun: mesh.hear
     pub fn hear(&mut self, payload: &[u8], heard: &mut dyn FnMut(Heard<'_>)) {
+        self.hear_new(payload, |_| None, heard);
+    }
+
+    /// [`hear`](Self::hear), where `settled` [says](Scanner::scan) of each message what of it need not be parsed, as
+    /// the message is a duplicate, unless it has another id behind that.
+    pub fn hear_new(
+        &mut self,
+        payload: &[u8],
+        settled: impl FnMut(&[u8]) -> Option<usize>,
+        heard: &mut dyn FnMut(Heard<'_>),
+    ) {
         if let Some(instead) = gate(payload, &self.limits) {
             return heard(instead);
         }
-        if !self.hear_fast(payload, heard) {
+        if !self.hear_fast(payload, settled, heard) {
             hear_slow(payload, 0, &self.limits, heard);
         }
     }
 
     /// False, and nothing heard, when the scanner refuses: JavaScript may yet accept.
-    fn hear_fast(&mut self, payload: &[u8], heard: &mut dyn FnMut(Heard<'_>)) -> bool {
+    fn hear_fast(
+        &mut self,
+        payload: &[u8],
+        mut settled: impl FnMut(&[u8]) -> Option<usize>,
+        heard: &mut dyn FnMut(Heard<'_>),
+    ) -> bool {
         debug_assert!(
             std::str::from_utf8(payload).is_ok(),
             "the reader hands out nothing but UTF-8"
         );
-        let Some((elements, members)) = self.scanner.scan(payload) else { return false };
+        let Some((elements, members)) = self.scanner.scan(payload, &mut settled) else {
+            return false;
+        };
         if elements.is_empty() {
             heard(Heard::Ignored(Ignored::Heartbeat));
         }
         let mut first = 0;
         for element in elements {
             let (start, end) = (element.start as usize, element.end as usize);
-            let last = element.members as usize;
+            let members = &members[first..element.members as usize];
             match payload[start] {
-                b'{' => heard(Heard::Message(&message(payload, start..end, &members[first..last]))),
+                b'{' if element.is_settled => hear_settled(payload, start..end, members, heard),
+                b'{' => heard(Heard::Message(&message(payload, start..end, members))),
                 b'"' => hear_text(&js::decode(&payload[start..end]), 0, &self.limits, heard),
                 _ => heard(Heard::Ignored(Ignored::Element)),
             }
-            first = last;
+            first = element.members as usize;
         }
         true
     }
 }
 
-/// The id of the first message of a text of which this is the start, if it begins with it. A guess, made
-/// before the text is known to be one.
-pub fn leading_id(start: &[u8]) -> Option<&[u8]> {
-    let message = start.strip_prefix(b"[").unwrap_or(start);
-    let id = message.strip_prefix(br##"{"#":""##)?;
-    let end = id.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-    (id[end] == b'"').then(|| &id[..end])
-}
-
 /// The message in this part of the payload, with these members.
+#[inline]
 fn message<'a>(payload: &'a [u8], part: Range<usize>, members: &[Member]) -> Message<'a> {
     let start = part.start;
     let mut message = Message::new(&payload[part], Some(start));
@@ -127,6 +140,20 @@ fn message<'a>(payload: &'a [u8], part: Range<usize>, members: &[Member]) -> Mes
         message.member(key, member.key as usize - start, value, member.is_plain);
     }
     message
+}
+
+/// Hears the message in this part of the payload, of which all members were seen before but these.
+fn hear_settled(
+    payload: &[u8],
+    part: Range<usize>,
+    members: &[Member],
+    heard: &mut dyn FnMut(Heard<'_>),
+) {
+    let is_id = |member: &Member| payload[member.key as usize..].starts_with(br##""#""##);
+    match members.iter().any(is_id) {
+        true => heard(Heard::Message(&Message::read(&payload[part.clone()], Some(part.start)))),
+        false => heard(Heard::Duplicate),
+    }
 }
 
 /// What to say about a frame that is not even parsed.

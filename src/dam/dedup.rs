@@ -16,17 +16,19 @@
 //! - The table holds `entries_max` entries plus a small overshoot: at half of it the older
 //!   generation is given up early, and counted.
 
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
+use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128_with_secret};
 
 use self::table::{Place, Table};
 use super::peer::PeerId;
+use super::recall::Fingerprint;
 
 mod table;
 
@@ -102,18 +104,25 @@ pub(super) fn key_map<V>(shards: usize) -> KeyMap<V> {
 #[derive(Clone)]
 pub struct Keys {
     secret: Box<Secret>,
+    state: FixedState,
 }
 
 impl Keys {
     /// `secret` should be random for each process.
     pub fn new(secret: Secret) -> Self {
-        Keys { secret: Box::new(secret) }
+        let seed = secret.first_chunk().map_or(0, |seed| u64::from_le_bytes(*seed));
+        Keys { secret: Box::new(secret), state: FixedState::with_seed(seed) }
     }
 
     /// The key of an id or a name.
     pub fn of(&self, text: &[u8]) -> Key {
         let hash = xxh3_128_with_secret(text, &self.secret[..]);
         Key([hash as u64, (hash >> 64) as u64])
+    }
+
+    /// A hash of any text, which is not its key.
+    pub fn hash(&self, text: &[u8]) -> u64 {
+        self.state.hash_one(text)
     }
 
     /// The key of an answer's content: the asked id together with the hash (Gun: `tmp+hash`).
@@ -125,32 +134,54 @@ impl Keys {
     }
 }
 
-/// Whether a remembered message was a question, and the hash its asker is known to have.
+/// Whether a remembered message was a question, and the hash its asker is known to have; or, until there is such
+/// a hash, how its text is known again.
+///
+/// Two bits say which, the others hold the hash or the fingerprint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Question(u64);
+
+const IS_ASKED: u64 = 1 << 63;
+const HAS_HASH: u64 = 1 << 62;
 
 impl Question {
     /// Not a question.
     pub const NONE: Question = Question(0);
     /// A question of an asker that has nothing yet.
-    pub const OPEN: Question = Question(1);
+    pub const OPEN: Question = Question(IS_ASKED);
 
     /// A question whose asker has content of this `##`: its text form, and a number for its type,
     /// as `5` is not `"5"` here.
     pub fn with_hash(hash: &[u8], kind: u64) -> Question {
-        Question(xxh3_64_with_seed(hash, kind).max(2))
+        Question(xxh3_64_with_seed(hash, kind) | IS_ASKED | HAS_HASH)
+    }
+
+    /// The same of a message whose text has this fingerprint. A hash leaves no room for one.
+    pub fn of_text(self, fingerprint: Fingerprint) -> Question {
+        match self.has_hash() {
+            true => self,
+            false => Question(self.0 & IS_ASKED | fingerprint.to_bits()),
+        }
+    }
+
+    /// How the message's text is known again.
+    fn fingerprint(self) -> Option<Fingerprint> {
+        let bits = self.0 & !IS_ASKED;
+        (!self.has_hash()).then(|| Fingerprint::from_bits(bits))?
     }
 
     /// The message was a question.
     pub fn is_asked(self) -> bool {
-        self != Question::NONE
+        self.0 & IS_ASKED != 0
     }
 
     /// It was a question, and its asker has hashed content.
     pub fn has_hash(self) -> bool {
-        self.0 > 1
+        self.0 & HAS_HASH != 0
     }
 }
+
+const _: () = assert!(Fingerprint::SPARE_BITS == 2, "they are taken here");
 
 /// What is remembered of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +204,9 @@ pub enum After {
     /// It was used: it lives on for 9 s or more from now.
     Refresh,
 }
+
+/// What was found out about each of some keys.
+pub type Fetched = SmallVec<[Option<Fingerprint>; FETCH_MAX]>;
 
 /// The table. Shared by all reactors; see the module's head for how it works.
 pub struct Dedup {
@@ -240,6 +274,12 @@ impl Dedup {
         self.in_table(key, |table, known| known.map(|place| table.touch(key, place)).is_some())
     }
 
+    /// How the text of the message is known again, if its id is of the current generation, so that it need
+    /// not be refreshed. Changes nothing.
+    pub fn fingerprint(&self, key: Key) -> Option<Fingerprint> {
+        self.in_table(key, |table, known| fingerprint_in(table, known))
+    }
+
     /// Takes back a [`first`](Self::first).
     pub fn forget(&self, key: Key) {
         self.in_table(key, |table, known| {
@@ -266,14 +306,26 @@ impl Dedup {
     }
 
     /// Has the memory that looks at `keys` will need brought near. Each would wait for its own; so the
-    /// waiting for all is done at once. Changes nothing.
-    pub fn fetch(&self, keys: &[Key]) {
+    /// waiting for all is done at once. Changes nothing. If `looks`, it says of each what
+    /// [`fingerprint`](Self::fingerprint) would, or nothing if another thread had its part of the table.
+    pub fn fetch(&self, keys: &[Option<Key>], looks: bool) -> Fetched {
         // Taking and giving back a lock waits for all loads before it. So all are taken first, but those
         // that others hold, or that are taken already: nobody waits for two.
-        let try_lock = |key: &Key| Some((*key, self.shards[key.shard()].0.try_lock().ok()?));
-        let tables: SmallVec<[_; FETCH_MAX]> = keys.iter().filter_map(try_lock).collect();
-        let loaded = tables.iter().fold(0, |all, (key, table)| all ^ table.load(*key));
+        let try_lock = |key: &Option<Key>| {
+            let key = (*key)?;
+            Some((key, self.shards[key.shard()].0.try_lock().ok()?))
+        };
+        let tables: SmallVec<[_; FETCH_MAX]> = keys.iter().map(try_lock).collect();
+        let loaded = tables.iter().flatten().fold(0, |all, (key, table)| all ^ table.load(*key));
         black_box(loaded);
+        if !looks {
+            return Fetched::new();
+        }
+        let found = tables.iter().map(|table| {
+            let (key, table) = table.as_ref()?;
+            fingerprint_in(table, table.find(*key))
+        });
+        found.collect()
     }
 
     /// Every access: looks `key` up and shows `step` its table and where in it the key is.
@@ -335,6 +387,11 @@ impl Dedup {
     pub fn evicted_early(&self) -> u64 {
         self.evicted_early.load(Ordering::Relaxed)
     }
+}
+
+fn fingerprint_in(table: &Table, known: Option<Place>) -> Option<Fingerprint> {
+    let place = known.filter(|place| table.is_current(*place))?;
+    table.entry(place).question.fingerprint()
 }
 
 #[cfg(test)]

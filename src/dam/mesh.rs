@@ -17,10 +17,11 @@ use rand::{RngExt, SeedableRng};
 
 use smallvec::SmallVec;
 
-use super::batch::{self, Heard, Ignored, Limits, Parser, Refusal};
+use super::batch::{Heard, Ignored, Limits, Parser, Refusal};
 use super::dedup::{After, Dedup, Entry, FETCH_MAX, Key, Keys, Question, Secret};
 use super::message::{Field, Kind, Message, Part, Rewrite};
 use super::peer::{FewPeers, Heads, PeerId, Peers, Seat};
+use super::recall::{Fingerprint, Foreseen, Recall, Repeats, leading_key};
 
 /// How much of `><` is read, in UTF-16 code units (Gun: `hear.one`).
 const SKIP_UNITS_MAX: usize = 99;
@@ -151,6 +152,7 @@ impl<'a> Outgoing<'a> {
 
 /// One thread's way through the mesh, with its scratch memory.
 pub struct Router {
+    mesh: Arc<Mesh>,
     parser: Parser,
     judge: Judge,
 }
@@ -158,6 +160,7 @@ pub struct Router {
 struct Judge {
     mesh: Arc<Mesh>,
     heads: Heads,
+    repeats: Repeats,
     random: StdRng,
 }
 
@@ -165,10 +168,9 @@ impl Router {
     /// A router of `mesh`. `seed` should be random.
     pub fn new(mesh: Arc<Mesh>, limits: Limits, seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        Router {
-            parser: Parser::new(limits),
-            judge: Judge { mesh, heads: Heads::default(), random },
-        }
+        let (heads, repeats) = Default::default();
+        let judge = Judge { mesh: mesh.clone(), heads, repeats, random };
+        Router { mesh, parser: Parser::new(limits), judge }
     }
 
     /// Hears one frame's text, which is UTF-8, from a peer and says what is to be done, message by message.
@@ -176,10 +178,26 @@ impl Router {
     /// Gun: `mesh.hear`.
     #[doc(alias = "hear")]
     pub fn receive(&mut self, payload: &[u8], from: &mut Peer, route: &mut dyn FnMut(Route<'_>)) {
-        let judge = &mut self.judge;
-        judge.mesh.peers.refresh(&mut judge.heads);
-        self.parser.hear(payload, &mut |heard| match heard {
+        self.receive_foreseen(payload, Foreseen::Nothing, from, route);
+    }
+
+    /// [`receive`](Self::receive), with what was [foreseen](Self::foresee) of the payload.
+    pub fn receive_foreseen(
+        &mut self,
+        payload: &[u8],
+        foreseen: Foreseen,
+        from: &mut Peer,
+        route: &mut dyn FnMut(Route<'_>),
+    ) {
+        let Router { mesh, parser, judge } = self;
+        mesh.peers.refresh(&mut judge.heads);
+        let mut recall = Recall::new(&mesh.keys, &mesh.dedup, foreseen, &judge.repeats);
+        parser.hear_new(payload, |text| recall.settled(text), &mut |heard| match heard {
             Heard::Message(message) => judge.route(message, from, route),
+            Heard::Duplicate => {
+                judge.repeats.saw_duplicate();
+                route(Route::Drop(Dropped::DuplicateId));
+            }
             Heard::Refused(refusal) => {
                 route(Route::Reply(judge.error(refusal)));
                 route(Route::Drop(Dropped::Refused(refusal)));
@@ -188,20 +206,25 @@ impl Router {
         });
     }
 
-    /// Says how texts begin that will be [received](Self::receive) next, up to [`FETCH_MAX`] of them, so
+    /// Says how texts begin that will be [received](Self::receive_foreseen) next, up to [`FETCH_MAX`] of them, so
     /// that the memory of their ids is not waited for one by one. Gun's messages begin with their id; of
-    /// others nothing is lost but time.
-    pub fn foresee<'a>(&mut self, starts: impl Iterator<Item = &'a [u8]>) {
-        let mesh = &self.judge.mesh;
-        let ids = starts.filter_map(batch::leading_id);
-        let keys: SmallVec<[_; FETCH_MAX]> = ids.map(|id| mesh.keys.of(id)).collect();
-        mesh.dedup.fetch(&keys);
+    /// others nothing is lost but time. Says what is known of each, if it pays to ask.
+    pub fn foresee<'a>(
+        &mut self,
+        starts: impl Iterator<Item = &'a [u8]>,
+    ) -> SmallVec<[Foreseen; FETCH_MAX]> {
+        let Mesh { keys, dedup, .. } = &*self.mesh;
+        let first = |start: &'a [u8]| start.strip_prefix(b"[").unwrap_or(start);
+        let leading: SmallVec<[_; FETCH_MAX]> =
+            starts.map(|start| leading_key(first(start), keys)).collect();
+        let known = dedup.fetch(&leading, self.judge.repeats.are_common()).into_iter();
+        known.map(|known| known.map_or(Foreseen::New, Foreseen::Known)).collect()
     }
 
     /// The message that greets an inbound peer (Gun: `mesh.hi`).
     pub fn greeting(&mut self) -> String {
         let id = self.random_id();
-        format!(r##"{{"dam":"?","pid":"{}","#":"{id}"}}"##, self.judge.mesh.pid)
+        format!(r##"{{"dam":"?","pid":"{}","#":"{id}"}}"##, self.mesh.pid)
     }
 
     /// The first message to a peer that was dialled (Gun: `websocket.js`).
@@ -227,8 +250,12 @@ impl Judge {
         let own_id = message.id.text();
         let id = invented.as_deref().map_or(&*own_id, str::as_bytes);
         if let Err(dropped) = self.remember(message, id, from.id) {
+            if dropped == Dropped::DuplicateId {
+                self.repeats.saw_duplicate();
+            }
             return route(Route::Drop(dropped));
         }
+        self.repeats.saw_new();
         if message.dam.truthy {
             return route(self.control(message, invented.as_deref(), from));
         }
@@ -259,7 +286,7 @@ impl Judge {
         let Mesh { dedup, keys, .. } = &*self.mesh;
         let entry = match message {
             _ if message.dam.truthy => Entry::SEEN,
-            _ => Entry { via: Some(from), question: question(message) },
+            _ => Entry { via: Some(from), question: self.question(message) },
         };
         let id_key = keys.of(id);
         if !dedup.first(id_key, entry) {
@@ -275,6 +302,21 @@ impl Judge {
             return Err(Dropped::DuplicateHash);
         }
         Ok(())
+    }
+
+    /// What to remember of what it asks, and of its text: an answer goes to one peer, and does not come back as
+    /// broadcasts do.
+    fn question(&self, message: &Message<'_>) -> Question {
+        let question = match message {
+            _ if !message.get => Question::NONE,
+            _ if message.hash.truthy => has_content(&message.hash),
+            _ => Question::OPEN,
+        };
+        let fingerprint = match message.ack.truthy || !self.repeats.are_common() {
+            true => None,
+            false => Fingerprint::of(message, &self.mesh.keys),
+        };
+        fingerprint.map_or(question, |fingerprint| question.of_text(fingerprint))
     }
 
     /// The key of what is answered (or asked, for a question) together with the hash.
@@ -382,14 +424,6 @@ fn error_text(refusal: Refusal) -> &'static str {
         Refusal::TooBig => "Message too big!",
         Refusal::Broken => "DAM JSON parse error.",
         Refusal::TooDeep => "Message nested too deep!",
-    }
-}
-
-fn question(message: &Message<'_>) -> Question {
-    match message {
-        _ if !message.get => Question::NONE,
-        _ if message.hash.truthy => has_content(&message.hash),
-        _ => Question::OPEN,
     }
 }
 

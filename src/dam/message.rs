@@ -93,6 +93,8 @@ pub struct Message<'a> {
     pub get: bool,
     /// Members named `_`, with the comma that goes with each. Ordered, disjoint.
     cuts: SmallVec<[(usize, usize); 1]>,
+    /// Where the members end that relays leave as they are: before the first `><` or `ok`, if there is one.
+    settled_end: Option<usize>,
     /// Whether any member stays.
     kept: bool,
     /// The end of the last member so far.
@@ -131,7 +133,8 @@ impl<'a> Message<'a> {
         Message { text, start, ..Message::default() }
     }
 
-    /// Reads an object that was checked before, the slow way.
+    /// Reads an object that was checked before, the slow way. Nothing of it is [settled](Self::settled): as a part of
+    /// another text it may not be valid.
     pub(super) fn read(text: &'a [u8], start: Option<usize>) -> Self {
         let mut message = Message::new(text, start);
         lenient::members(text, |key, value| {
@@ -139,6 +142,7 @@ impl<'a> Message<'a> {
             let key_at = lenient::offset(text, key);
             message.member(&js::decode(key), key_at, at..at + value.len(), false);
         });
+        message.settled_end = Some(0);
         message
     }
 
@@ -175,16 +179,37 @@ impl<'a> Message<'a> {
             b"#" => &mut self.id,
             b"@" => &mut self.ack,
             b"##" => &mut self.hash,
-            b"><" => &mut self.skip,
+            b"><" => {
+                self.settle();
+                &mut self.skip
+            }
             b"dam" => &mut self.dam,
             b"pid" => &mut self.pid,
             b"err" => &mut self.err,
-            b"ok" => &mut self.ok,
+            b"ok" => {
+                self.settle();
+                &mut self.ok
+            }
             b"put" => return self.put = js::truthy(&self.text[value]),
             b"get" => return self.get = js::truthy(&self.text[value]),
             _ => return,
         };
         *field = Field::new(&self.text[value], is_plain);
+    }
+
+    /// A member begins that relays write.
+    fn settle(&mut self) {
+        self.settled_end.get_or_insert(self.end);
+    }
+
+    /// The start of the text, up to the first member that relays write: `><`, `ok`. It is valid wherever a message may be.
+    pub fn settled(&self) -> &'a [u8] {
+        &self.text[..self.settled_end.unwrap_or(self.end)]
+    }
+
+    /// Where the value of `#` is, which there is.
+    pub(super) fn id_at(&self) -> usize {
+        self.id.span(self.text).start
     }
 
     /// The hop budget left for acknowledgements: `(ok["@"] || 1) - 1` as JSON text. For the new

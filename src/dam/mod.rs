@@ -5,7 +5,7 @@
 //! - [`batch`]: a frame's text taken apart into messages. [`scan`]: where they and their members are.
 //! - [`message`]: one message's envelope, and its rewriting for forwarding.
 //! - [`lenient`] and [`js`]: what JavaScript accepts and how it sees values.
-//! - [`dedup`]: the memory of ids. [`peer`]: who is connected.
+//! - [`dedup`]: the memory of ids. [`recall`]: duplicates known by their bytes. [`peer`]: who is connected.
 //! - [`mesh`]: what happens to a message.
 
 pub mod batch;
@@ -15,4 +15,5 @@ pub mod lenient;
 pub mod mesh;
 pub mod message;
 pub mod peer;
+pub mod recall;
 pub mod scan;

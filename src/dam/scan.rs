@@ -11,6 +11,9 @@ mod find;
 /// A frame of more elements or members than this is not scanned, which bounds the memory kept.
 const SPANS_MAX: usize = 1 << 15;
 
+/// Brackets that are open within a message of a batch.
+const MESSAGE_DEPTH: usize = 2;
+
 /// A member of a message, as offsets in the frame's payload.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
@@ -35,6 +38,8 @@ pub struct Element {
     pub end: u32,
     /// How many members the messages up to this one have, it included.
     pub members: u32,
+    /// It is a message of which only the members behind the settled ones are known.
+    pub is_settled: bool,
 }
 
 /// Scans frames. Its memory is used again for every frame.
@@ -55,25 +60,37 @@ impl Scanner {
 
     /// The elements of a batch, or the one message that the frame is, and the members of all
     /// messages. `text` is UTF-8 and begins with a bracket. `None`: not accepted.
-    pub fn scan(&mut self, text: &[u8]) -> Option<(&[Element], &[Member])> {
+    ///
+    /// `settled` says how many bytes of what follows are the brace and whole members of a message that was accepted
+    /// before. They are passed over. So that this is right in any frame, a message by itself may be nested
+    /// no deeper than one of a batch.
+    pub fn scan(
+        &mut self,
+        text: &[u8],
+        settled: &mut impl FnMut(&[u8]) -> Option<usize>,
+    ) -> Option<(&[Element], &[Member])> {
         u32::try_from(text.len()).ok()?;
         self.elements.clear();
         self.members.clear();
         let end = match text.first()? {
-            b'[' => self.batch(text)?,
-            _ => self.element(text, 0, 0)?,
+            b'[' => self.batch(text, settled)?,
+            _ => self.element(text, 0, settled)?,
         };
         (space(text, end) == text.len()).then_some((&self.elements, &self.members))
     }
 
     /// Reads a batch. Returns where it ends.
-    fn batch(&mut self, text: &[u8]) -> Option<usize> {
+    fn batch(
+        &mut self,
+        text: &[u8],
+        settled: &mut impl FnMut(&[u8]) -> Option<usize>,
+    ) -> Option<usize> {
         let mut at = space(text, 1);
         if *text.get(at)? == b']' {
             return Some(at + 1);
         }
         loop {
-            at = space(text, self.element(text, at, 1)?);
+            at = space(text, self.element(text, at, settled)?);
             match text.get(at)? {
                 b',' => at = space(text, at + 1),
                 b']' => return Some(at + 1),
@@ -82,35 +99,62 @@ impl Scanner {
         }
     }
 
-    /// Reads what begins at `at`, inside of `depth` brackets. Returns where it ends.
-    fn element(&mut self, text: &[u8], at: usize, depth: usize) -> Option<usize> {
+    /// Reads what begins at `at`, in a batch. Returns where it ends.
+    fn element(
+        &mut self,
+        text: &[u8],
+        at: usize,
+        settled: &mut impl FnMut(&[u8]) -> Option<usize>,
+    ) -> Option<usize> {
+        let mut is_settled = false;
         let end = match text.get(at)? {
-            b'{' => self.message(text, at, depth + 1)?,
-            _ => self.value(text, at, depth)?,
+            b'{' => match settled(&text[at..]) {
+                Some(bytes) => {
+                    is_settled = true;
+                    self.rest_of_message(text, at + bytes)?
+                }
+                None => self.message(text, at)?,
+            },
+            _ => self.value(text, at, 1)?,
         };
         if self.elements.len() == SPANS_MAX {
             return None;
         }
         let members = self.members.len() as u32;
-        self.elements.push(Element { start: at as u32, end: end as u32, members });
+        self.elements.push(Element { start: at as u32, end: end as u32, members, is_settled });
         Some(end)
     }
 
-    /// Reads the message whose brace is at `at`, the `depth`th that is open. Returns where it ends.
-    fn message(&mut self, text: &[u8], at: usize, depth: usize) -> Option<usize> {
-        if depth > self.depth_max {
+    /// Reads the message whose brace is at `at`. Returns where it ends.
+    fn message(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        if MESSAGE_DEPTH > self.depth_max {
             return None;
         }
-        let mut at = space(text, at + 1);
-        if *text.get(at)? == b'}' {
-            return Some(at + 1);
+        let at = space(text, at + 1);
+        match text.get(at)? {
+            b'}' => Some(at + 1),
+            _ => self.members(text, at),
         }
+    }
+
+    /// Reads a message on, from the end of a member at `at`. Returns where it ends.
+    fn rest_of_message(&mut self, text: &[u8], at: usize) -> Option<usize> {
+        let at = space(text, at);
+        match text.get(at)? {
+            b',' => self.members(text, space(text, at + 1)),
+            b'}' => Some(at + 1),
+            _ => None,
+        }
+    }
+
+    /// Reads the members of a message, of which there is one at `at`. Returns where the message ends.
+    fn members(&mut self, text: &[u8], mut at: usize) -> Option<usize> {
         loop {
             let (key_end, is_key_plain) = string(text, at)?;
             let value = colon(text, key_end)?;
             let (end, is_plain) = match *text.get(value)? {
                 b'"' => string(text, value)?,
-                _ => (self.value(text, value, depth)?, false),
+                _ => (self.value(text, value, MESSAGE_DEPTH)?, false),
             };
             if !is_key_plain || self.members.len() == SPANS_MAX {
                 return None;
@@ -285,10 +329,10 @@ mod tests {
     fn memory_is_bounded() {
         let mut scanner = Scanner::new(9);
         let ones = |count: usize| format!("[{}1]", "1,".repeat(count - 1));
-        assert!(scanner.scan(ones(SPANS_MAX).as_bytes()).is_some());
-        assert!(scanner.scan(ones(SPANS_MAX + 1).as_bytes()).is_none());
+        assert!(scanner.scan(ones(SPANS_MAX).as_bytes(), &mut |_| None).is_some());
+        assert!(scanner.scan(ones(SPANS_MAX + 1).as_bytes(), &mut |_| None).is_none());
         let members = |count: usize| format!("{{{}\"a\":1}}", "\"a\":1,".repeat(count - 1));
-        assert!(scanner.scan(members(SPANS_MAX).as_bytes()).is_some());
-        assert!(scanner.scan(members(SPANS_MAX + 1).as_bytes()).is_none());
+        assert!(scanner.scan(members(SPANS_MAX).as_bytes(), &mut |_| None).is_some());
+        assert!(scanner.scan(members(SPANS_MAX + 1).as_bytes(), &mut |_| None).is_none());
     }
 }

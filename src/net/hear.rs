@@ -12,6 +12,7 @@ use super::socket::{Ending, Socket};
 use crate::dam::batch::{Ignored, Refusal};
 use crate::dam::dedup::FETCH_MAX;
 use crate::dam::mesh::{Dropped, Outgoing, Peer, Route, Router};
+use crate::dam::recall::Foreseen;
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
 use crate::ws::reader::{Event, FrameReader, Payload, ReadError};
@@ -23,6 +24,9 @@ pub enum Fate {
     /// Nothing more is to be heard from it; the writer sends this last frame.
     Finish(Bytes, Ending),
 }
+
+/// What was foreseen of the next texts.
+type Texts = smallvec::IntoIter<[Foreseen; FETCH_MAX]>;
 
 /// What hearing a peer needs, apart from the peer.
 pub struct Hearer<'a> {
@@ -42,14 +46,16 @@ impl Hearer<'_> {
     /// Hears the frames in `input`.
     pub fn hear(mut self, hearing: &mut Hearing, input: &mut [u8]) -> Fate {
         let Hearing { reader, peer, messages_in, .. } = hearing;
-        let (mut at, mut foreseen) = (0, 0);
+        let (mut at, mut seen_end, mut foreseen) = (0, 0, SmallVec::new().into_iter());
         loop {
-            if at >= foreseen {
-                foreseen = self.foresee(reader, input, at);
+            if at >= seen_end {
+                (seen_end, foreseen) = self.foresee(reader, input, at);
             }
             let fate = match reader.next(input, &mut at) {
                 Ok(None) => break,
-                Ok(Some(event)) => self.hear_event(event, peer),
+                Ok(Some(event)) => {
+                    self.hear_event(event, foreseen.next().unwrap_or_default(), peer)
+                }
                 Err(fault) => broken(fault, peer),
             };
             if let Fate::Finish(..) = fate {
@@ -65,24 +71,24 @@ impl Hearer<'_> {
     }
 
     /// Has the memory of what comes next brought near, if there is more than one message to come. Returns up
-    /// to where.
-    fn foresee(&mut self, reader: &FrameReader, input: &[u8], at: usize) -> usize {
+    /// to where, and what it says of each text up to there.
+    fn foresee(&mut self, reader: &FrameReader, input: &[u8], at: usize) -> (usize, Texts) {
         let texts: SmallVec<[_; FETCH_MAX]> = reader.peek(input, at).take(FETCH_MAX).collect();
         match texts.last() {
             Some((_, end)) if texts.len() > 1 => {
-                self.router.foresee(texts.iter().map(|(start, _)| &start[..]));
-                *end
+                let foreseen = self.router.foresee(texts.iter().map(|(start, _)| &start[..]));
+                (*end, foreseen.into_iter())
             }
-            _ => at + 1,
+            _ => (at + 1, SmallVec::new().into_iter()),
         }
     }
 
-    fn hear_event(&mut self, event: Event<'_>, peer: &mut Peer) -> Fate {
+    fn hear_event(&mut self, event: Event<'_>, foreseen: Foreseen, peer: &mut Peer) -> Fate {
         if !matches!(event, Event::Text(_)) {
             self.heard += 1;
         }
         match event {
-            Event::Text(payload) => return self.hear_text(&payload, peer),
+            Event::Text(payload) => return self.hear_text(&payload, foreseen, peer),
             Event::Binary(_) => self.counters.count(Counter::BinaryIn),
             Event::LongText(_) => {
                 self.counters.count(Counter::FramesIn);
@@ -111,7 +117,7 @@ impl Hearer<'_> {
         Fate::Open
     }
 
-    fn hear_text(&mut self, payload: &Payload<'_>, peer: &mut Peer) -> Fate {
+    fn hear_text(&mut self, payload: &Payload<'_>, foreseen: Foreseen, peer: &mut Peer) -> Fate {
         self.counters.count(Counter::FramesIn);
         self.counters.add(Counter::TextBytesIn, payload.len() as u64);
         let source = match payload {
@@ -120,7 +126,7 @@ impl Hearer<'_> {
         };
         let (outbox, counters, from) = (&mut *self.outbox, self.counters, peer.id);
         let (mut is_itself, heard) = (false, &mut self.heard);
-        self.router.receive(payload, peer, &mut |route| {
+        self.router.receive_foreseen(payload, foreseen, peer, &mut |route| {
             *heard += 1;
             match route {
                 Route::Broadcast(message, except) => {

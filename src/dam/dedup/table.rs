@@ -130,6 +130,11 @@ impl Table {
         Entry { via: bucket.vias[place.slot], question: bucket.questions[place.slot] }
     }
 
+    /// It was touched in the current generation.
+    pub(super) fn is_current(&self, place: Place) -> bool {
+        self.buckets[place.bucket].touched[place.slot] == self.now
+    }
+
     /// Changes the entry there, and not its age.
     pub(super) fn set(&mut self, place: Place, entry: Entry) {
         let bucket = &mut self.buckets[place.bucket];

@@ -187,13 +187,14 @@ fn ids_that_fit_live_9_seconds_though_a_generation_was_full() {
 fn fetching_changes_nothing_and_waits_for_nobody() {
     let (dedup, keys) = (Dedup::new(1_000), keys());
     let ids: Vec<_> = (0..500u32).map(|id| keys.of(&id.to_le_bytes())).collect();
-    dedup.fetch(&ids);
+    let fetch = |ids: &[Key]| dedup.fetch(&ids.iter().copied().map(Some).collect::<Vec<_>>(), true);
+    fetch(&ids);
     assert!(dedup.is_empty());
     ids[..250].iter().for_each(|id| assert!(dedup.first(*id, from(1))));
     let held = dedup.shards[ids[0].shard()].lock();
-    dedup.fetch(&[ids[0], ids[0], ids[1], ids[400]]);
+    fetch(&[ids[0], ids[0], ids[1], ids[400]]);
     drop(held);
-    dedup.fetch(&ids);
+    fetch(&ids);
     assert_eq!(dedup.len(), 250);
     assert!(ids.iter().enumerate().all(|(index, id)| dedup.first(*id, from(2)) == (index >= 250)));
 }

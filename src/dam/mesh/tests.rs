@@ -58,11 +58,12 @@ impl Net {
     fn say_bytes(&mut self, from: char, payload: &[u8]) -> Vec<String> {
         self.dropped.clear();
         // Never changes what is heard.
-        self.router.foresee([payload, payload].into_iter());
+        let foreseen = self.router.foresee([payload, payload].into_iter());
+        let foreseen = foreseen.first().copied().unwrap_or_default();
         let all: Vec<_> = self.peers.iter().map(|(who, peer)| (*who, peer.id)).collect();
         let (_, peer) = self.peers.iter_mut().find(|(who, _)| *who == from).unwrap();
         let (mut heard, dropped) = (Vec::new(), &mut self.dropped);
-        self.router.receive(payload, peer, &mut |route| match route {
+        self.router.receive_foreseen(payload, foreseen, peer, &mut |route| match route {
             Route::Broadcast(message, except) => heard.extend(
                 all.iter()
                     .filter(|(_, id)| !except.contains(id))
