@@ -215,6 +215,18 @@ fn the_start_lines_say_what_is_in_force() {
 }
 
 #[test]
+fn the_start_lines_say_when_and_how_fast_a_stop_closes_peers() {
+    for (flags, words) in [
+        (&[][..], "; drain: at once, over 3s"),
+        (&["--drain-delay=5", "--drain-time=1.5"][..], "; drain: after 5s, over 1.5s"),
+        (&["--drain-time=0"][..], "; drain: at once, all together"),
+    ] {
+        let lines = config(flags, &[]).unwrap().start_lines(&[]);
+        assert!(lines.iter().any(|line| line.ends_with(words)), "{words} in no line of {lines:?}");
+    }
+}
+
+#[test]
 fn help_shows_every_flag_under_a_heading() {
     Flags::command().debug_assert();
     let help = fault(&["--help"], &[("GUNMETAL_GAP", "wrong")]);
