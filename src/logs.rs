@@ -2,7 +2,7 @@
 //!
 //! Owns: the subscriber of this process. Must not know: who logs what.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +20,7 @@ impl Logs {
     /// Writes log lines to standard error from now on. To be called once.
     pub fn start(config: &Config) -> Logs {
         let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
+        let builder = builder.with_ansi(is_coloured());
         let set_filter: SetFilter = match config.log_format {
             LogFormat::Text => {
                 let builder = builder.with_env_filter(filter(config)).with_filter_reloading();
@@ -44,6 +45,13 @@ impl Logs {
             tracing::error!("the log filter stays as it is: {error}");
         }
     }
+}
+
+/// Colours are for people who watch: journals, `docker logs` and files get plain text. `NO_COLOR` is
+/// <https://no-color.org>.
+fn is_coloured() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal() && !is_unwanted
 }
 
 /// The filter, which was checked when it was read.

@@ -134,3 +134,12 @@ fn top_says_that_no_relay_answers() {
     let told = gunmetal(&["top"], &[("GUNMETAL_ADMIN", "off")]);
     assert_eq!(told.status.code(), Some(1), "{told:?}");
 }
+
+#[test]
+fn log_lines_that_nobody_watches_have_no_colours() {
+    for format in ["text", "json"] {
+        let (relay, _) = crate::start(&["--log-format", format], &[]);
+        let log = relay.log();
+        assert!(log.contains("gunmetal") && !log.contains('\u{1b}'), "{log:?}");
+    }
+}
