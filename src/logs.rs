@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::cli;
 use crate::config::{Config, LogFormat};
 
 /// Changes the filter while the process runs.
@@ -47,11 +48,9 @@ impl Logs {
     }
 }
 
-/// Colours are for people who watch: journals, `docker logs` and files get plain text. `NO_COLOR` is
-/// <https://no-color.org>.
+/// Colours are for people who watch: journals, `docker logs` and files get plain text.
 fn is_coloured() -> bool {
-    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_unwanted
+    io::stderr().is_terminal() && !cli::are_colours_unwanted()
 }
 
 /// The filter, which was checked when it was read.
