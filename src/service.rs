@@ -82,6 +82,9 @@ impl Service {
         for line in config.start_lines(relay.places()) {
             tracing::info!("{line}");
         }
+        for fault in cli::unknown_variables() {
+            tracing::warn!("{fault}");
+        }
         let relay = Arc::new(relay);
         notify::ready(relay.address());
         notify::start_watchdog(relay.clone());
