@@ -49,6 +49,14 @@ fn flag_wins_over_own_variable_over_guns_variable_over_default() {
 }
 
 #[test]
+fn what_is_neither_a_port_nor_a_command_is_told_so() {
+    for text in ["status", "65536"] {
+        let fault = fault(&[text], &[]);
+        assert!(fault.contains("neither a port (0 to 65535) nor one of the commands"), "{fault}");
+    }
+}
+
+#[test]
 fn every_flag_is_a_variable() {
     let command = Flags::command();
     let flags = command.get_arguments().filter_map(clap::Arg::get_long);
