@@ -43,6 +43,18 @@ pub fn may_hold_admin(address: SocketAddr) -> bool {
     is_successor() && before.is_some_and(|before| before.port() == address.port())
 }
 
+/// Of each variable of this process that looks like a setting and is none, what to tell the operator.
+pub fn unknown_variables() -> Vec<String> {
+    let own = [SUCCESSOR, ADMIN_BEFORE];
+    let others = std::env::vars_os().filter(|(name, _)| !own.iter().any(|own| name == own));
+    config::unknown_variables(others)
+}
+
+/// Whether the operator wants no colours on any terminal: <https://no-color.org>.
+pub fn are_colours_unwanted() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 /// How this process was started: the program as it was named, and its arguments.
 pub fn own_command() -> (PathBuf, Vec<OsString>) {
     let mut args = std::env::args_os();

@@ -23,6 +23,7 @@ pub use peer_url::{PEERS_MAX, PeerUrl};
 pub use settings::{Change, Loaded, RELOADABLE, Setting};
 use sources::{fault, matches_with_environment, without_tokens};
 pub(crate) use values::seconds;
+pub use variables::unknown_variables;
 
 mod admin;
 mod admission;
@@ -38,6 +39,7 @@ mod start_lines;
 #[cfg(test)]
 mod tests;
 mod values;
+mod variables;
 
 /// Reactor threads, and as many writer threads.
 pub const THREADS_MAX: usize = 64;

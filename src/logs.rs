@@ -2,10 +2,11 @@
 //!
 //! Owns: the subscriber of this process. Must not know: who logs what.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::cli;
 use crate::config::{Config, LogFormat};
 
 /// Changes the filter while the process runs.
@@ -20,6 +21,7 @@ impl Logs {
     /// Writes log lines to standard error from now on. To be called once.
     pub fn start(config: &Config) -> Logs {
         let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
+        let builder = builder.with_ansi(is_coloured());
         let set_filter: SetFilter = match config.log_format {
             LogFormat::Text => {
                 let builder = builder.with_env_filter(filter(config)).with_filter_reloading();
@@ -44,6 +46,11 @@ impl Logs {
             tracing::error!("the log filter stays as it is: {error}");
         }
     }
+}
+
+/// Colours are for people who watch: journals, `docker logs` and files get plain text.
+fn is_coloured() -> bool {
+    io::stderr().is_terminal() && !cli::are_colours_unwanted()
 }
 
 /// The filter, which was checked when it was read.

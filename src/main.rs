@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use gunmetal::cli::{Health, Order, Top};
+use gunmetal::cli::{self, Health, Order, Top};
 use gunmetal::config::Loaded;
 use gunmetal::net::relay::Relay;
 use gunmetal::{health, service, top};
@@ -23,6 +23,9 @@ fn check(loaded: &Loaded) -> ExitCode {
     if let Err(fault) = Relay::check(&loaded.config) {
         eprintln!("error: {fault}");
         return ExitCode::from(2);
+    }
+    for fault in cli::unknown_variables() {
+        eprintln!("warning: {fault}");
     }
     let mut out = io::stdout().lock();
     for setting in &loaded.settings {

@@ -31,6 +31,8 @@ pub mod sockets;
 pub mod upgrade;
 pub mod watch;
 
+/// The id of the first process of a container: when it ends the kernel ends all others.
+const FIRST_PROCESS: u32 = 1;
 /// Beyond its drain, what a process asks the service manager for to end in.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 
@@ -79,6 +81,9 @@ impl Service {
         let (relay, admin, has_fixed_sockets) = start_relay(config)?;
         for line in config.start_lines(relay.places()) {
             tracing::info!("{line}");
+        }
+        for fault in cli::unknown_variables() {
+            tracing::warn!("{fault}");
         }
         let relay = Arc::new(relay);
         notify::ready(relay.address());
@@ -135,6 +140,12 @@ impl Service {
     fn upgrade(&mut self) {
         if self.upgrade.is_some() {
             return tracing::warn!("an upgrade is under way already");
+        }
+        if std::process::id() == FIRST_PROCESS {
+            return tracing::error!(
+                "upgrade: not begun, this one goes on: it is the first process of its container, which ends with it; \
+                 start a container of the new image instead"
+            );
         }
         let attempt = Attempt::default();
         self.upgrade = Some(attempt.clone());

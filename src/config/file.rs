@@ -88,12 +88,17 @@ fn keys(command: &clap::Command) -> impl Iterator<Item = &str> {
 }
 
 fn unknown(key: &str, command: &clap::Command) -> String {
-    let likeness = |known: &str| strsim::jaro(key, known);
-    let nearest = keys(command).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest.filter(|known| likeness(known) >= LIKENESS_MIN) {
+    match nearest(key, keys(command)) {
         Some(known) => format!("unknown key {key}; did you mean {known}?"),
         None => format!("unknown key {key}; the keys are the flags in `gunmetal --help`"),
     }
+}
+
+/// Which of the `known` names an unknown one may be a slip of.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro(name, known);
+    let nearest = known.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    nearest.filter(|known| likeness(known) >= LIKENESS_MIN)
 }
 
 /// The text a flag would have; a list is joined by commas.

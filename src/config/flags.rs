@@ -11,7 +11,7 @@ use clap::Parser;
 use super::admin::Admin;
 use super::admission::AdmissionFlags;
 use super::peer_url::Peers;
-use super::values::{GIB, KIB, MIB, Size, count, listen_on, log_filter, seconds, size};
+use super::values::{GIB, KIB, MIB, Size, count, listen_on, log_filter, port, seconds, size};
 use super::{LogFormat, THREADS_MAX};
 
 mod resolve;
@@ -45,7 +45,7 @@ Examples:
 #[command(name = "gunmetal", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Flags {
     /// Port to listen on, on every IPv4 address; short for --listen 0.0.0.0:PORT
-    #[arg(value_name = "PORT", conflicts_with = "listen")]
+    #[arg(value_name = "PORT", conflicts_with = "listen", value_parser = port)]
     port: Option<u16>,
     /// Configuration file, TOML; its keys are the names of these flags
     #[arg(long, value_name = "FILE")]

@@ -9,14 +9,11 @@ use std::path::Path;
 
 use super::{BASE_BYTES, DEDUP_ENTRY_BYTES, THREAD_BYTES};
 
-/// Of what the system gives, the part that is promised: the rest is for the kernel's buffers of our
-/// sockets and for whatever else lives here.
-const SHARE_PERCENT: u64 = 75;
-
 /// Where neither is told, in bytes.
 const FALLBACK_BYTES: u64 = 1 << 30;
 
-/// The memory that is promised unless a flag says otherwise, in bytes.
+/// The memory that is promised unless a flag says otherwise, in bytes: three quarters of what the system gives. The rest
+/// is for the kernel's buffers of our sockets and for whatever else lives here.
 pub(super) fn derived() -> u64 {
     let read = |path: &Path| fs::read_to_string(path).ok();
     let machine = read(Path::new("/proc/meminfo")).as_deref().and_then(total_bytes);
@@ -25,7 +22,7 @@ pub(super) fn derived() -> u64 {
         // A number, or `max`.
         read(Path::new(&path))?.trim().parse::<u64>().ok()
     });
-    limits.chain(machine).min().unwrap_or(FALLBACK_BYTES) / 100 * SHARE_PERCENT
+    limits.chain(machine).min().unwrap_or(FALLBACK_BYTES) / 4 * 3
 }
 
 /// Checks that the queues and the remembered ids, full, leave half of `memory_max` to peers. What they get unless somebody

@@ -53,13 +53,22 @@ impl Config {
     fn times_line(&self) -> String {
         let ping = self.ping_interval.map_or("off".to_owned(), |interval| format!("{interval:?}"));
         format!(
-            "times: handshake {:?}, ping {ping}, pong {:?}, stall {:?}, drain {:?} after {:?}, gap {}ms",
+            "times: handshake {:?}, ping {ping}, pong {:?}, stall {:?}, gap {}ms; drain: {}",
             self.handshake_timeout,
             self.pong_timeout,
             self.stall_timeout,
-            self.drain_time,
-            self.drain_delay,
-            self.batch_gap.as_millis()
+            self.batch_gap.as_millis(),
+            self.drain_words()
         )
+    }
+
+    /// When a relay that is told to stop begins to close its peers, and how fast.
+    fn drain_words(&self) -> String {
+        let (delay, time) = (self.drain_delay, self.drain_time);
+        let begins =
+            if delay.is_zero() { "at once".to_owned() } else { format!("after {delay:?}") };
+        let pace =
+            if time.is_zero() { "all together".to_owned() } else { format!("over {time:?}") };
+        format!("{begins}, {pace}")
     }
 }

@@ -49,6 +49,14 @@ fn flag_wins_over_own_variable_over_guns_variable_over_default() {
 }
 
 #[test]
+fn what_is_neither_a_port_nor_a_command_is_told_so() {
+    for text in ["status", "65536"] {
+        let fault = fault(&[text], &[]);
+        assert!(fault.contains("neither a port (0 to 65535) nor one of the commands"), "{fault}");
+    }
+}
+
+#[test]
 fn every_flag_is_a_variable() {
     let command = Flags::command();
     let flags = command.get_arguments().filter_map(clap::Arg::get_long);
@@ -211,6 +219,18 @@ fn the_start_lines_say_what_is_in_force() {
         "peer: ws://a/gun",
     ] {
         assert!(lines.contains(part), "{part} is missing in:\n{lines}");
+    }
+}
+
+#[test]
+fn the_start_lines_say_when_and_how_fast_a_stop_closes_peers() {
+    for (flags, words) in [
+        (&[][..], "; drain: at once, over 3s"),
+        (&["--drain-delay=5", "--drain-time=1.5"][..], "; drain: after 5s, over 1.5s"),
+        (&["--drain-time=0"][..], "; drain: at once, all together"),
+    ] {
+        let lines = config(flags, &[]).unwrap().start_lines(&[]);
+        assert!(lines.iter().any(|line| line.ends_with(words)), "{words} in no line of {lines:?}");
     }
 }
 

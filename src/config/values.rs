@@ -45,6 +45,12 @@ impl fmt::Display for Size {
     }
 }
 
+/// Parses a port where a command might stand instead.
+pub fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse()
+        .map_err(|_| "it is neither a port (0 to 65535) nor one of the commands that --help lists")
+}
+
 /// Parses a size within a range.
 pub fn size(
     range: RangeInclusive<u64>,

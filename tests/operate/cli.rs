@@ -134,3 +134,22 @@ fn top_says_that_no_relay_answers() {
     let told = gunmetal(&["top"], &[("GUNMETAL_ADMIN", "off")]);
     assert_eq!(told.status.code(), Some(1), "{told:?}");
 }
+
+#[test]
+fn a_variable_that_is_no_setting_is_told_and_does_no_harm() {
+    let slip = [("GUNMETAL_STALL_TIMEOUTS", "7")];
+    let advice = "did you mean GUNMETAL_STALL_TIMEOUT?";
+    let checked = gunmetal(&["check"], &slip);
+    assert!(checked.status.success() && text(&checked.stderr).contains(advice), "{checked:?}");
+    let (mut relay, _) = crate::start(&[], &slip);
+    crate::logged(&mut relay, advice, 1);
+}
+
+#[test]
+fn log_lines_that_nobody_watches_have_no_colours() {
+    for format in ["text", "json"] {
+        let (relay, _) = crate::start(&["--log-format", format], &[]);
+        let log = relay.log();
+        assert!(log.contains("gunmetal") && !log.contains('\u{1b}'), "{log:?}");
+    }
+}

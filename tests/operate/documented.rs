@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Flags of other programs, by the program.
-const FOREIGN: [(&str, &[&str]); 7] = [
+const FOREIGN: [(&str, &[&str]); 9] = [
     ("cargo", &["--release", "--no-deps", "--open", "--workspace", "--locked", "--target"]),
     ("systemctl, sysctl", &["--kill-whom", "--signal", "--now", "--system"]),
-    ("docker run", &["--ulimit", "--read-only", "--sysctl"]),
+    ("docker run", &["--cap-drop", "--group-add", "--init", "--name", "--read-only", "--restart"]),
+    ("docker run", &["--rm", "--stop-timeout", "--sysctl", "--ulimit"]),
+    ("podman build", &["--format"]),
     ("Dockerfile", &["--from", "--interval", "--timeout", "--start-period"]),
     ("apt-get", &["--no-install-recommends"]),
     ("certbot", &["--nginx"]),

@@ -8,6 +8,7 @@ mod support;
 mod certs;
 
 mod cli;
+mod container;
 mod documented;
 mod health;
 mod notify;
