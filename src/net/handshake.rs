@@ -29,6 +29,7 @@ use super::admission::crowd::Pass;
 use super::admission::{Rejection, proxy};
 use super::http;
 use super::memory::{HELLO_BYTES, Held};
+use super::poll;
 use super::seldom::FaultLog;
 use super::session::records::Records;
 use super::session::{Session, send, take_plaintext};
@@ -183,11 +184,7 @@ impl<D: Doors> Shaker<D> {
         let turn_end = Instant::now();
         self.parts.figures.sleep(self.now, turn_end);
         let timeout = until.map(|until| until.saturating_duration_since(turn_end));
-        match self.parts.lane.poll.poll(events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => panic!("a poll of our own cannot fail: {error}"),
-        }
+        poll::wait(&mut self.parts.lane.poll, events, timeout);
     }
 
     fn take_newcomers(&mut self) {

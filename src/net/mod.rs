@@ -15,6 +15,7 @@
 //! - [`web`]: a thread for those that ask for files, through a [`pipe`].
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share, and [`session`]
 //!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
+//! - [`poll`]: how threads wait.
 
 pub mod accept;
 pub mod admission;
@@ -29,6 +30,7 @@ pub mod listen;
 pub mod memory;
 pub mod pipe;
 pub mod placement;
+pub mod poll;
 pub mod queue;
 pub mod reactor;
 pub mod relay;

@@ -32,6 +32,7 @@ use super::handshake::Porch;
 use super::hear::{Fate, Hearer};
 use super::http;
 use super::memory::{Keeper, LOOK_BYTES};
+use super::poll;
 use super::queue::Outbox;
 use super::roster::Roster;
 use super::seldom::FaultLog;
@@ -210,11 +211,7 @@ impl Reactor {
             Some(until) => Some(until.saturating_duration_since(turn_end)),
             None => None,
         };
-        match self.poll.poll(events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => panic!("a poll of our own cannot fail: {error}"),
-        }
+        poll::wait(&mut self.poll, events, timeout);
     }
 
     fn take_events(&mut self, events: &Events) {

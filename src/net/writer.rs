@@ -23,6 +23,7 @@ use slab::Slab;
 use super::bell::Bell;
 use super::coalesce::{Coalescer, Mark, Marks};
 use super::memory::Keeper;
+use super::poll;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
 use super::seldom::FaultLog;
@@ -168,11 +169,7 @@ impl Writer {
             Some(until) => Some(until.saturating_duration_since(turn_end)),
             None => None,
         };
-        match poll.poll(events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => panic!("a poll of our own cannot fail: {error}"),
-        }
+        poll::wait(poll, events, timeout);
         bell.wake_up();
     }
 
