@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use socket2::{Domain, SockRef, Type};
 
+use super::backlog::HELD_MAX;
 use super::*;
 use crate::metrics::Metrics;
 use crate::net::socket::{Bridge, Received};
