@@ -28,6 +28,16 @@ pub enum Due {
     Since(u64, u64),
 }
 
+impl Due {
+    /// How many the line is about.
+    pub fn count(self) -> u64 {
+        match self {
+            Due::First => 1,
+            Due::Since(count, _) => count,
+        }
+    }
+}
+
 impl fmt::Display for Due {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
