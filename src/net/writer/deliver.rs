@@ -9,7 +9,7 @@ use mio::Token;
 use super::{Writer, is_trouble, pen};
 use crate::metrics::Counter;
 use crate::net::coalesce::{Coalescer, Mark, Marks};
-use crate::net::remote::{Pen, Piece, Remote};
+use crate::net::remote::{Pen, Remote};
 
 impl Writer {
     /// When messages may leave: at once, unless some left less than the gap ago (Gun: `opt.gap`).
@@ -80,19 +80,16 @@ fn deliver_to(
     if !remote.is_open() {
         return is_trouble(remote);
     }
-    let bytes_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>();
-    let (copies, frames, bytes) = if marks.is_empty() && !remote.is_link {
-        remote.send(batch.shared(), Token(slot), pen);
-        (batch.broadcasts(), batch.frames(), bytes_of(batch.shared()))
+    let (copies, frames, pieces) = if marks.is_empty() && !remote.is_link {
+        (batch.broadcasts(), batch.frames(), batch.shared())
     } else {
-        match batch.cut_for(marks, remote.is_link) {
-            0 => (0, batch.cut_frames(), 0),
-            copies => {
-                remote.send(batch.cut(), Token(slot), pen);
-                (copies, batch.cut_frames(), bytes_of(batch.cut()))
-            }
-        }
+        let copies = batch.cut_for(marks, remote.is_link);
+        (copies, batch.cut_frames(), batch.cut())
     };
+    if copies > 0 {
+        remote.send(pieces, Token(slot), pen);
+    }
+    let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
     pen.counters.add(Counter::FramesOut, frames as u64);
     pen.counters.add(Counter::CopiesOut, copies as u64);
     pen.counters.add(Counter::MessageBytesOut, bytes as u64);
