@@ -262,13 +262,7 @@ impl Reactor {
                 false
             }
             Ok(Received::Bytes { count, has_more }) => {
-                let conn = &mut self.conns[index];
-                conn.bytes_in += count as u64;
-                conn.socket.traffic.bytes_in.set(conn.bytes_in);
-                self.counters.add(Counter::BytesIn, count as u64);
-                let is_peer = matches!(conn.stage, Stage::Open(_));
-                let kind = if is_peer { Counter::PeerBytesIn } else { Counter::HttpBytesIn };
-                self.counters.add(kind, count as u64);
+                self.count_received(index, count);
                 self.hear(index, &mut buffer[..count]);
                 has_more
             }
@@ -293,6 +287,20 @@ impl Reactor {
             }
             None => conn.is_ready,
         }
+    }
+
+    /// So many bytes came from a connection.
+    #[inline]
+    fn count_received(&mut self, index: usize, bytes: usize) {
+        let (conn, bytes) = (&mut self.conns[index], bytes as u64);
+        conn.bytes_in += bytes;
+        conn.socket.traffic.bytes_in.set(conn.bytes_in);
+        let kind = match conn.stage {
+            Stage::Open(_) => Counter::PeerBytesIn,
+            _ => Counter::HttpBytesIn,
+        };
+        self.counters.add(Counter::BytesIn, bytes);
+        self.counters.add(kind, bytes);
     }
 
     /// Reads a peer no more for a while. TCP slows it down meanwhile.

@@ -14,7 +14,6 @@ use mio::net::{TcpListener, TcpStream};
 use super::Reactor;
 use super::shared::Opened;
 use super::token::{self, LISTENER, TLS_LISTENER};
-use crate::metrics::Counter;
 use crate::net::admission::Rejection;
 use crate::net::admission::crowd::Pass;
 use crate::net::conn::{Conn, Link, Stage};
@@ -113,11 +112,7 @@ impl Reactor {
             return self.reject(index, rejection);
         }
         if !early.is_empty() {
-            let conn = &mut self.conns[index];
-            conn.bytes_in += early.len() as u64;
-            conn.socket.traffic.bytes_in.set(conn.bytes_in);
-            self.counters.add(Counter::BytesIn, early.len() as u64);
-            self.counters.add(Counter::HttpBytesIn, early.len() as u64);
+            self.count_received(index, early.len());
             self.hear(index, &mut early);
         }
     }
