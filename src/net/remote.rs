@@ -201,7 +201,10 @@ impl Remote {
                     taken = written.taken;
                     self.note_held(written.is_held, pen);
                 }
-                Err(error) => return self.go_deaf(&error),
+                Err(error) => {
+                    self.keep_rest(pieces, 0, pen);
+                    return self.go_deaf(&error, pen);
+                }
             }
         }
         self.keep_rest(pieces, taken, pen);
@@ -231,7 +234,7 @@ impl Remote {
                     self.note_held(written.is_held, pen);
                     self.stuck_since = None;
                 }
-                Err(error) => return self.go_deaf(&error),
+                Err(error) => return self.go_deaf(&error, pen),
             }
         }
         self.stuck_since = None;
@@ -274,7 +277,10 @@ impl Remote {
     /// [`close_slow`](Self::close_slow), unless the frame being written is what holds the memory.
     pub fn evict(&mut self, token: Token, pen: &Pen<'_>) {
         match self.state {
-            State::Open if self.socket.is_none() => return self.give_up_waiting(),
+            State::Open if self.socket.is_none() => {
+                pen.counters.add(Counter::DroppedLinkDown, self.frames() as u64);
+                return self.give_up_waiting();
+            }
             State::Open => {}
             State::Closing(_) | State::Deaf => return self.hang_up(Ending::Memory),
         }
@@ -347,8 +353,11 @@ impl Remote {
         }
     }
 
-    fn go_deaf(&mut self, error: &io::Error) {
+    fn go_deaf(&mut self, error: &io::Error, pen: &Pen<'_>) {
         tracing::debug!(peer = ?self.id, %error, "write failed");
+        if self.is_open() && (self.is_link || self.is_bridge()) {
+            pen.counters.add(Counter::DroppedLinkDown, self.frames() as u64);
+        }
         self.hang_up(Ending::Peer);
     }
 
