@@ -290,18 +290,6 @@ impl Remote {
         }
     }
 
-    /// Gives up what waits for the other process, but for the frame being written.
-    fn relieve_bridge(&mut self, pen: &Pen<'_>) {
-        let (frames, bytes) = (self.frames(), self.backlog_bytes);
-        self.keep_begun_frame();
-        let (frames, bytes) = (frames - self.frames(), bytes - self.backlog_bytes);
-        pen.counters.add(Counter::DroppedLinkDown, frames as u64);
-        tracing::error!(
-            "upgrade: {frames} frames ({bytes} bytes) ARE LOST between the old process and the new one, which is too \
-             busy to take them; peers on its side have not heard them"
-        );
-    }
-
     /// A close frame as this peer must get it.
     pub fn close_frame(&self, code: u16, reason: &str) -> Bytes {
         if !self.is_link {

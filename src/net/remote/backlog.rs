@@ -122,6 +122,18 @@ impl Remote {
         self.note_pending();
     }
 
+    /// Gives up what waits for the other process, but for the frame being written.
+    pub(super) fn relieve_bridge(&mut self, pen: &Pen<'_>) {
+        let (frames, bytes) = (self.frames(), self.backlog_bytes);
+        self.keep_begun_frame();
+        let (frames, bytes) = (frames - self.frames(), bytes - self.backlog_bytes);
+        pen.counters.add(Counter::DroppedLinkDown, frames as u64);
+        tracing::error!(
+            "upgrade: {frames} frames ({bytes} bytes) ARE LOST between the old process and the new one, which is too \
+             busy to take them; peers on its side have not heard them"
+        );
+    }
+
     /// Gives up the rest of a frame that was begun.
     pub(super) fn cut_frame(&mut self) {
         if self.is_mid_frame {
