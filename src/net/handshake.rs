@@ -1,10 +1,10 @@
 //! TLS handshakes, in threads of their own: they cost signatures, and must not hold up messages.
 //!
-//! A reactor that accepts a connection for TLS passes it through the [`Porch`] to one of these
+//! A reactor that accepts a connection for TLS passes it through the [`HandshakePool`] to one of these
 //! threads. When the handshake is done, the connection goes back to that reactor, which reads the
 //! request.
 //!
-//! `porch` beneath this file has the way in, and how many may come; `shaking` what one connection says and hears.
+//! `pool` beneath this file has the way in, and how many may come; `state` what one connection says and hears.
 //!
 //! Owns: connections from accept to the end of their handshake. Must not know: requests, frames,
 //! peers.
@@ -34,12 +34,12 @@ use super::timers::Timers;
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
 use crate::tls::identity::Identity;
-use porch::Permit;
-pub use porch::{Lane, Newcomer, Porch, WAKE};
-use shaking::{Shaking, Step};
+use pool::Permit;
+pub use pool::{HandshakePool, Lane, Newcomer, WAKE};
+use state::{Handshake, Step};
 
-mod porch;
-mod shaking;
+mod pool;
+mod state;
 
 /// A connection whose handshake is done.
 pub struct Secured {
@@ -64,21 +64,21 @@ pub struct Secured {
 }
 
 /// Where connections go from here.
-pub trait Doors: Send {
+pub trait SecuredSink: Send {
     /// Its handshake is done: reactor `reactor` is to serve it.
-    fn enter(&self, reactor: usize, secured: Secured);
+    fn secured(&self, reactor: usize, secured: Secured);
 }
 
 /// What a thread that shakes hands is made of.
-pub struct Parts<D> {
-    /// Its end of the porch.
+pub struct Parts<S> {
+    /// Its end of the pool.
     pub lane: Lane,
-    /// The porch.
-    pub porch: Arc<Porch>,
+    /// The pool.
+    pub pool: Arc<HandshakePool>,
     /// Who the relay is.
     pub identity: Arc<Identity>,
     /// Where connections go.
-    pub doors: D,
+    pub sink: S,
     /// This thread's counters.
     pub counters: Arc<Counters>,
     /// What this loop tells about itself.
@@ -86,21 +86,21 @@ pub struct Parts<D> {
 }
 
 /// See the module's head.
-pub struct Shaker<D> {
-    parts: Parts<D>,
-    shaking: Slab<Shaking>,
+pub struct HandshakeWorker<S> {
+    parts: Parts<S>,
+    handshakes: Slab<Handshake>,
     timeouts: Timers<(usize, u64)>,
     numbers: u64,
     faults: FaultLog,
     now: Instant,
 }
 
-impl<D: Doors> Shaker<D> {
+impl<S: SecuredSink> HandshakeWorker<S> {
     /// A thread's work, with nobody there yet.
-    pub fn new(parts: Parts<D>) -> Self {
-        Shaker {
+    pub fn new(parts: Parts<S>) -> Self {
+        HandshakeWorker {
             parts,
-            shaking: Slab::new(),
+            handshakes: Slab::new(),
             timeouts: Timers::default(),
             numbers: 0,
             faults: FaultLog::default(),
@@ -108,10 +108,10 @@ impl<D: Doors> Shaker<D> {
         }
     }
 
-    /// Runs until the porch is closed. Who is still shaking hands then is gone.
+    /// Runs until the pool is closed. Who is still shaking hands then is gone.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(256);
-        while !self.parts.porch.is_closed() {
+        while !self.parts.pool.is_closed() {
             self.wait(&mut events);
             self.now = Instant::now();
             self.parts.figures.wake(self.now);
@@ -123,7 +123,7 @@ impl<D: Doors> Shaker<D> {
         }
         self.parts.figures.sleep(self.now, Instant::now());
         let waiting = self.parts.lane.newcomers.try_iter().count();
-        let lost = waiting + self.shaking.len();
+        let lost = waiting + self.handshakes.len();
         self.parts.counters.add(Counter::Closed, lost as u64);
     }
 
@@ -148,19 +148,19 @@ impl<D: Doors> Shaker<D> {
     fn take(&mut self, mut newcomer: Newcomer, permit: Permit) -> io::Result<()> {
         let connection = ServerConnection::new(self.parts.identity.current());
         let connection = connection.map_err(io::Error::other)?;
-        let entry = self.shaking.vacant_entry();
+        let entry = self.handshakes.vacant_entry();
         let (slot, interest) = (entry.key(), Interest::READABLE | Interest::WRITABLE);
         self.parts.lane.poll.registry().register(&mut newcomer.stream, Token(slot), interest)?;
         self.numbers += 1;
         self.timeouts.set(self.now, newcomer.timeout, (slot, self.numbers));
-        entry.insert(Shaking::new(newcomer, connection, permit, self.numbers, self.now));
+        entry.insert(Handshake::new(newcomer, connection, permit, self.numbers, self.now));
         Ok(())
     }
 
     /// Goes on with a connection as far as it gets. An event may be late: of one that is gone.
     fn go_on(&mut self, slot: usize) {
-        let Some(shaking) = self.shaking.get_mut(slot) else { return };
-        match shaking.advance(&self.parts.counters) {
+        let Some(handshake) = self.handshakes.get_mut(slot) else { return };
+        match handshake.advance(&self.parts.counters) {
             Step::Wait => {}
             Step::Done => self.hand_over(slot),
             Step::Gone => self.lose(slot),
@@ -168,20 +168,20 @@ impl<D: Doors> Shaker<D> {
     }
 
     fn hand_over(&mut self, slot: usize) {
-        let mut shaking = self.shaking.remove(slot);
-        let stream = &mut shaking.newcomer.stream;
+        let mut handshake = self.handshakes.remove(slot);
+        let stream = &mut handshake.newcomer.stream;
         if let Err(error) = self.parts.lane.poll.registry().deregister(stream) {
             let what = "a connection cannot leave its TLS handshake, and is closed";
             self.faults.note(what, &error, self.now);
             return self.count_lost();
         }
         self.parts.counters.count(Counter::TlsHandshakes);
-        let (reactor, secured) = shaking.into_secured();
-        self.parts.doors.enter(reactor, secured);
+        let (reactor, secured) = handshake.into_secured();
+        self.parts.sink.secured(reactor, secured);
     }
 
     fn lose(&mut self, slot: usize) {
-        self.shaking.remove(slot);
+        self.handshakes.remove(slot);
         self.count_lost();
     }
 
@@ -191,17 +191,17 @@ impl<D: Doors> Shaker<D> {
 
     fn run_timers(&mut self) {
         while let Some((_, (slot, number))) = self.timeouts.take_due(self.now) {
-            let is_late = |shaking: &&Shaking| shaking.number == number;
-            let Some(shaking) = self.shaking.get(slot).filter(is_late) else { continue };
-            if !shaking.has_failed() {
+            let is_late = |handshake: &&Handshake| handshake.number == number;
+            let Some(handshake) = self.handshakes.get(slot).filter(is_late) else { continue };
+            if !handshake.has_failed() {
                 self.parts.counters.count(Counter::HandshakeTimeouts);
-                let address = shaking.newcomer.sender;
+                let address = handshake.newcomer.sender;
                 tracing::debug!(%address, "closed: the TLS handshake took too long");
             }
             self.lose(slot);
         }
-        let Shaker { timeouts, shaking, .. } = self;
-        let is_here = |slot, number| shaking.get(slot).is_some_and(|one| one.number == number);
-        timeouts.thin_out(shaking.len(), |(slot, number)| is_here(*slot, *number));
+        let HandshakeWorker { timeouts, handshakes, .. } = self;
+        let is_here = |slot, number| handshakes.get(slot).is_some_and(|one| one.number == number);
+        timeouts.thin_out(handshakes.len(), |(slot, number)| is_here(*slot, *number));
     }
 }

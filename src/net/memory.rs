@@ -100,9 +100,9 @@ impl Memory {
     /// The memory of a relay: one gauge for each of its threads, and one for what they share.
     pub fn new(config: &Config) -> Self {
         let threads = config.reactors + config.writers;
-        let shakers = if config.tls.is_some() { config.tls_threads } else { 0 };
+        let tls_workers = if config.tls.is_some() { config.tls_threads } else { 0 };
         let set_aside = BASE_BYTES
-            + (threads + shakers) * THREAD_BYTES
+            + (threads + tls_workers) * THREAD_BYTES
             + config.dedup_entries_max.saturating_mul(DEDUP_ENTRY_BYTES);
         // However small, it is enough for a few connections.
         let free = config.memory_max.saturating_sub(set_aside).max(config.memory_max / 8);

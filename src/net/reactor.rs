@@ -27,7 +27,7 @@ use slab::Slab;
 use super::accept::Acceptor;
 use super::admission::{Admission, RefusalLog};
 use super::conn::Conn;
-use super::handshake::Porch;
+use super::handshake::HandshakePool;
 use super::http;
 use super::memory::Keeper;
 use super::poll;
@@ -68,7 +68,7 @@ pub struct Parts {
     /// Which of the reactors this is.
     pub index: usize,
     /// Where TLS handshakes are made, if any are.
-    pub porch: Option<Arc<Porch>>,
+    pub tls_pool: Option<Arc<HandshakePool>>,
     /// Where requests for files are answered, if they are.
     pub web: Option<Arc<Web>>,
     /// What other threads want.
@@ -102,7 +102,7 @@ pub struct Reactor {
     index: usize,
     acceptor: Acceptor,
     tls_acceptor: Acceptor,
-    porch: Option<Arc<Porch>>,
+    tls_pool: Option<Arc<HandshakePool>>,
     web: Option<Arc<Web>>,
     commands: Receiver<Command>,
     router: Router,
@@ -140,7 +140,7 @@ impl Reactor {
             acceptor: Acceptor::new(parts.shared.accept_pauses.clone()),
             tls_acceptor: Acceptor::new(parts.shared.accept_pauses.clone()),
             shared: parts.shared,
-            porch: parts.porch,
+            tls_pool: parts.tls_pool,
             web: parts.web,
             commands: parts.commands,
             router: parts.router,

@@ -41,10 +41,10 @@ impl Flags {
         let is_given = self.memory_max.is_some();
         let Threads { reactors, writers, tls: tls_threads, .. } =
             asked.within(fit, memory_max, is_given)?;
-        let shakers = if tls.is_some() { tls_threads } else { 0 };
+        let tls_workers = if tls.is_some() { tls_threads } else { 0 };
         let open_files_max = open_files::limit();
         let needs = open_files::Needs {
-            threads: reactors + writers + shakers,
+            threads: reactors + writers + tls_workers,
             peers: self.peers.0.len(),
             www: self.www.is_some(),
         };
@@ -136,8 +136,8 @@ impl Threads {
         let fitting = (1..=cores).rev().map(|cores| self.on(cores)).find(|one| one.count() <= fit);
         fitting.ok_or_else(|| {
             let Threads { reactors, writers, tls, has_tls } = self.on(1);
-            let shakers = if has_tls { tls } else { 0 };
-            memory::too_many_threads((reactors, writers, shakers), fit, memory_max, is_given)
+            let tls_workers = if has_tls { tls } else { 0 };
+            memory::too_many_threads((reactors, writers, tls_workers), fit, memory_max, is_given)
         })
     }
 

@@ -75,7 +75,7 @@ impl Reactor {
     /// Has a TLS handshake made. The connection comes back with [`Command::Welcome`](super::command::Command::Welcome). One that is
     /// turned away just ends: nothing can be said to it in plain.
     fn secure(&mut self, stream: TcpStream, sender: SocketAddr) {
-        let Some(porch) = self.porch.clone() else { return };
+        let Some(pool) = self.tls_pool.clone() else { return };
         let pass = match self.admit(sender) {
             Ok(pass) => pass,
             Err(rejection) => return self.note_refusal(rejection, sender),
@@ -84,7 +84,7 @@ impl Reactor {
         let (reactor, timeout) = (self.index, self.config.handshake_timeout);
         let stay = Box::new(Opened::new(&self.shared));
         let newcomer = Newcomer { stream, sender, expects_header, pass, stay, reactor, timeout };
-        if !porch.admit(newcomer) {
+        if !pool.admit(newcomer) {
             self.note_refusal(Rejection::TlsFull, sender);
         }
     }

@@ -35,7 +35,7 @@ enum Stage {
     /// It said nothing yet.
     Silent,
     /// It speaks TLS.
-    Shaking,
+    Tls,
     /// It failed and was told so; so many of its bytes were ignored since.
     Failed(usize),
 }
@@ -51,7 +51,7 @@ pub(super) enum Step {
 }
 
 /// A connection that shakes hands.
-pub(super) struct Shaking {
+pub(super) struct Handshake {
     pub(super) newcomer: Newcomer,
     connection: Connection,
     stage: Stage,
@@ -68,7 +68,7 @@ pub(super) struct Shaking {
     permit: Permit,
 }
 
-impl Shaking {
+impl Handshake {
     /// One that has said nothing yet.
     pub(super) fn new(
         newcomer: Newcomer,
@@ -78,7 +78,7 @@ impl Shaking {
         now: Instant,
     ) -> Self {
         let stage = if newcomer.expects_header { Stage::Header } else { Stage::Silent };
-        Shaking {
+        Handshake {
             newcomer,
             connection: connection.into(),
             stage,
@@ -95,7 +95,7 @@ impl Shaking {
 
     /// What it is when its handshake is done, and which reactor is to serve it.
     pub(super) fn into_secured(self) -> (usize, Secured) {
-        let Shaking { newcomer, connection, records, client, early, since, permit, .. } = self;
+        let Handshake { newcomer, connection, records, client, early, since, permit, .. } = self;
         let Newcomer { stream, sender, pass, stay, reactor, .. } = newcomer;
         let session = Session::new(connection, records);
         let held = permit.held;
@@ -114,8 +114,8 @@ impl Shaking {
             if send(&mut self.connection, &self.newcomer.stream).is_err() {
                 return Step::Gone;
             }
-            let is_shaking = self.stage == Stage::Shaking;
-            if is_shaking && !self.connection.is_handshaking() && !self.connection.wants_write() {
+            let is_tls = self.stage == Stage::Tls;
+            if is_tls && !self.connection.is_handshaking() && !self.connection.wants_write() {
                 return Step::Done;
             }
             match (&self.newcomer.stream).read(&mut buffer) {
@@ -134,7 +134,7 @@ impl Shaking {
 
     fn hung_up(&self, counters: &Counters) -> Step {
         // One that connects and says nothing is a probe, as balancers make them.
-        if self.stage == Stage::Shaking {
+        if self.stage == Stage::Tls {
             tracing::debug!(address = %self.newcomer.sender, "TLS handshake failed: the peer hung up");
             counters.count(Counter::TlsHandshakeFailures);
         }
@@ -155,8 +155,8 @@ impl Shaking {
                 let _sent = (&self.newcomer.stream).write(&http::tls_only());
                 self.fail("plain HTTP, where TLS was expected");
             }
-            Stage::Silent | Stage::Shaking => {
-                self.stage = Stage::Shaking;
+            Stage::Silent | Stage::Tls => {
+                self.stage = Stage::Tls;
                 if !self.may_say(bytes.len()) {
                     counters.count(Counter::TlsHandshakeFailures);
                     tracing::debug!(address = %self.newcomer.sender,
