@@ -26,9 +26,9 @@ use rustls::ServerConnection;
 use slab::Slab;
 
 use super::admission::crowd::Pass;
+use super::log_throttle::FaultLog;
 use super::memory::Held;
 use super::poll;
-use super::seldom::FaultLog;
 use super::session::Session;
 use super::timers::Timers;
 use crate::metrics::loops::Loop;

@@ -11,7 +11,7 @@
 //!   peer's backlog.
 //! - [`memory`]: what is held for peers, and who goes when it is too much.
 //! - [`view`]: what may be seen of it all. [`roster`]: the peers of a reactor.
-//! - [`seldom`]: log lines that are to be few.
+//! - [`log_throttle`]: log lines that are to be few.
 //! - [`web`]: a thread for those that ask for files, through a [`pipe`].
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share, and [`session`]
 //!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
@@ -27,6 +27,7 @@ pub mod handshake;
 pub mod hear;
 pub mod http;
 pub mod listen;
+pub mod log_throttle;
 pub mod memory;
 pub mod pipe;
 pub mod placement;
@@ -37,7 +38,6 @@ pub mod relay;
 pub mod remote;
 pub mod renewal;
 pub mod roster;
-pub mod seldom;
 pub mod session;
 pub mod socket;
 pub mod timers;

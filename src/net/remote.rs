@@ -25,8 +25,8 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use smallvec::SmallVec;
 
+use super::log_throttle::FaultLog;
 use super::memory::{Gauge, Held};
-use super::seldom::FaultLog;
 use super::session::SEALED_BYTES_MAX;
 use super::socket::{Ending, Socket, Written};
 use crate::dam::peer::PeerId;

@@ -23,11 +23,11 @@ use slab::Slab;
 
 use super::bell::Bell;
 use super::coalesce::Coalescer;
+use super::log_throttle::FaultLog;
 use super::memory::Keeper;
 use super::poll;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
-use super::seldom::FaultLog;
 use super::socket::{Bridge, Socket};
 use super::timers::Timers;
 use crate::config::Config;

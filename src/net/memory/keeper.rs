@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{Gauge, Memory, Pressure};
-use crate::net::seldom::Seldom;
+use crate::net::log_throttle::LogThrottle;
 
 /// How soon a thread looks again while the memory is full.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -27,13 +27,13 @@ pub struct Keeper {
     gauge: Arc<Gauge>,
     /// Since when the memory is full, as far as this thread has seen.
     full_since: Option<Instant>,
-    log: Seldom<()>,
+    log: LogThrottle<()>,
 }
 
 impl Keeper {
     /// The keeper of the thread whose peers `gauge` counts.
     pub fn new(memory: Arc<Memory>, gauge: Arc<Gauge>) -> Self {
-        Keeper { memory, gauge, full_since: None, log: Seldom::default() }
+        Keeper { memory, gauge, full_since: None, log: LogThrottle::default() }
     }
 
     /// This thread's gauge.
