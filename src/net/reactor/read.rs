@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use mio::Token;
 
-use super::{Reactor, request, token};
+use super::{Reactor, token};
 use crate::metrics::Counter;
 use crate::net::conn::Stage;
 use crate::net::hear::{Fate, Hearer};
 use crate::net::memory::LOOK_BYTES;
 use crate::net::socket::{Ending, Received};
-use crate::ws::upgrade;
+use crate::ws::upgrade::{self, HeadLimits};
 
 /// Bytes read at once; the buffer is the thread's, not the connection's.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -121,7 +121,8 @@ impl Reactor {
             Stage::Head(head) => {
                 let seen = head.len();
                 head.extend_from_slice(input);
-                if !upgrade::is_worth_a_look(head, seen, &request::limits(&self.config)) {
+                let limits = HeadLimits::new(self.config.head_bytes_max);
+                if !upgrade::is_worth_a_look(head, seen, &limits) {
                     return;
                 }
                 let head = std::mem::take(head);

@@ -267,7 +267,7 @@ impl Starter {
             roots,
             events,
             sink: Sink { link, reactor, shared: self.shared.clone() },
-            limits: HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() },
+            limits: HeadLimits::new(config.head_bytes_max),
             timing: Timing { handshake: config.handshake_timeout, ..Timing::default() },
         };
         // It is not waited for when the relay stops: it may sit in a name lookup, and holds nothing.
