@@ -80,7 +80,7 @@ enum State {
     /// Its close frame waits or was written; nothing follows. Since when.
     Closing(Instant),
     /// Nothing can be written any more; the reactor will say that it is gone.
-    Deaf,
+    Ended,
 }
 
 /// See the module's head.
@@ -203,7 +203,7 @@ impl Remote {
                 }
                 Err(error) => {
                     self.keep_rest(pieces, 0, pen);
-                    return self.go_deaf(&error, pen);
+                    return self.fail(&error, pen);
                 }
             }
         }
@@ -234,7 +234,7 @@ impl Remote {
                     self.note_held(written.is_held, pen);
                     self.stuck_since = None;
                 }
-                Err(error) => return self.go_deaf(&error, pen),
+                Err(error) => return self.fail(&error, pen),
             }
         }
         self.stuck_since = None;
@@ -282,7 +282,7 @@ impl Remote {
                 return self.give_up_waiting();
             }
             State::Open => {}
-            State::Closing(_) | State::Deaf => return self.hang_up(Ending::Memory),
+            State::Closing(_) | State::Ended => return self.hang_up(Ending::Memory),
         }
         self.close_slow(Ending::Memory, token, pen);
         if self.backlog_bytes > KEPT_BYTES_MAX && !self.is_bridge() {
@@ -341,7 +341,7 @@ impl Remote {
         }
     }
 
-    fn go_deaf(&mut self, error: &io::Error, pen: &Pen<'_>) {
+    fn fail(&mut self, error: &io::Error, pen: &Pen<'_>) {
         tracing::debug!(peer = ?self.id, %error, "write failed");
         if self.is_open() && (self.is_link || self.is_bridge()) {
             pen.counters.add(Counter::DroppedLinkDown, self.frames() as u64);
@@ -351,7 +351,7 @@ impl Remote {
 
     /// Sends nothing any more.
     pub fn give_up(&mut self) {
-        self.state = State::Deaf;
+        self.state = State::Ended;
         self.give_up_waiting();
         self.note_pending();
         self.held = None;
