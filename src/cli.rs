@@ -153,14 +153,10 @@ impl Order {
     ///
     /// # Errors
     /// As [`Config::parse_from`].
-    pub fn parse_from<I, A>(
-        args: I,
+    pub fn parse_from(
+        args: impl IntoIterator<Item = impl Into<OsString>>,
         env: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Order, clap::Error>
-    where
-        I: IntoIterator<Item = A>,
-        A: Into<OsString>,
-    {
+    ) -> Result<Order, clap::Error> {
         let mut args: Vec<OsString> = args.into_iter().map(Into::into).collect();
         let matches = command().try_get_matches_from(&args)?;
         match matches.subcommand() {

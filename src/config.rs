@@ -150,26 +150,18 @@ impl Config {
 
     /// Reads `args` (the program's name first), the environment that `env` looks up, and the file that one of them
     /// names.
-    pub fn parse_from<I, A>(
-        args: I,
+    pub fn parse_from(
+        args: impl IntoIterator<Item = impl Into<OsString>>,
         env: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Config, clap::Error>
-    where
-        I: IntoIterator<Item = A>,
-        A: Into<OsString>,
-    {
+    ) -> Result<Config, clap::Error> {
         Config::load(args, env).map(|loaded| loaded.config)
     }
 
     /// The same, and where each setting comes from.
-    pub fn load<I, A>(
-        args: I,
+    pub fn load(
+        args: impl IntoIterator<Item = impl Into<OsString>>,
         env: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Loaded, clap::Error>
-    where
-        I: IntoIterator<Item = A>,
-        A: Into<OsString>,
-    {
+    ) -> Result<Loaded, clap::Error> {
         let args = args.into_iter().map(Into::into).collect();
         let (matches, origins) = matches_with_environment(args, env).map_err(without_tokens)?;
         let config = Flags::from_arg_matches(&matches)?.resolve().map_err(fault)?;

@@ -217,8 +217,8 @@ counters! {
     ClosedStopping = "closed_stopping",
     /// Connections the operating system failed.
     ClosedBroken = "closed_broken",
-    /// Frames given up because a link was down for too long, or too much was said meanwhile; or, in an upgrade, because
-    /// too much waited for the other process.
+    /// Frames for a link that were given up: it was down for too long, too much was said meanwhile, memory was full, or
+    /// its connection broke under them; or, in an upgrade, because too much waited for the other process.
     DroppedLinkDown = "dropped_link_down",
 }
 

@@ -103,12 +103,7 @@ fn gun_itself_sends_the_token_of_its_url() {
     let Some(relay) = relay(&["--token", "top-secret-3"]) else { return };
     // As a page writes it: http:// becomes ws://, the query stays.
     let url = format!("http://127.0.0.1:{}/gun?token=top-secret-3", relay.port);
-    let (mut alice, mut bob) = (Gun::browser(&url), Gun::browser(&url));
-    alice.connected();
-    bob.connected();
-    let heard = bob.on(&["mark"]);
-    alice.put(&["mark"], json!({"name": "Mark"}));
-    heard.expect(json!({"name": "Mark"}));
+    Gun::browser(&url).talks_to(&mut Gun::browser(&url));
 }
 
 #[test]

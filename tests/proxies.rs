@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use certs::Authority;
@@ -162,11 +162,7 @@ impl Proxied {
     fn serves_gun_and_names_clients(mut self) {
         let url = self.port.url();
         let (mut alice, mut bob) = (Gun::browser(&url), Gun::browser(&url));
-        alice.connected();
-        bob.connected();
-        let heard = bob.on(&["mark"]);
-        alice.put(&["mark"], json!({"name": "Mark"}));
-        heard.expect(json!({"name": "Mark"}));
+        alice.talks_to(&mut bob);
 
         let client = self.upgraded_from(CLIENT);
         let admin = self.relay.admin();

@@ -58,6 +58,36 @@ pub fn second_line(second: &Second) -> String {
 
 /// The rows of a result: what, and how much.
 pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
+    let mut rows = connection_rows(outcome);
+    let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
+    if outcome.rates.opened > 0.0 {
+        row("guests let in", format!("{} a second", number(outcome.rates.opened)));
+    }
+    if let Some(attack) = &outcome.attack {
+        attack_rows(attack).into_iter().for_each(|(name, value)| row(name, value));
+        if let Some(each) = attack.bytes_per_stalled(outcome.scenario.stalled) {
+            row("per stalled peer", format!("{} at most", bytes(each)));
+        }
+    }
+    if !outcome.scenario.is_sending() && outcome.scenario.is_saying() {
+        let counts = &outcome.counts;
+        let (received, expected) = (number(counts.received as f64), number(counts.expected as f64));
+        row("roll call", format!("{received} of {expected} copies"));
+        row("until they came", spread(&outcome.latency));
+    }
+    if outcome.scenario.is_sending() {
+        row("sent", format!("{} a second", number(outcome.rates.sent)));
+        row("delivered", format!("{} a second", number(outcome.rates.delivered)));
+        row("received", format!("{} a second", bytes(outcome.rates.bytes_in)));
+        row("latency", spread(&outcome.latency));
+        row("raw latency", spread(&outcome.raw));
+    }
+    rows.extend(server_rows(outcome));
+    rows.extend(generator_rows(outcome));
+    rows
+}
+
+fn connection_rows(outcome: &Outcome) -> Vec<(String, String)> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push((name.to_owned(), value));
     let connections = &outcome.connections;
@@ -83,30 +113,6 @@ pub fn rows(outcome: &Outcome) -> Vec<(String, String)> {
         let (closed, all) = (connections.stalled_closed, outcome.scenario.stalled);
         row("stalled, closed", format!("{closed} of {all}"));
     }
-    if outcome.rates.opened > 0.0 {
-        row("guests let in", format!("{} a second", number(outcome.rates.opened)));
-    }
-    if let Some(attack) = &outcome.attack {
-        attack_rows(attack).into_iter().for_each(|(name, value)| row(name, value));
-        if let Some(each) = attack.bytes_per_stalled(outcome.scenario.stalled) {
-            row("per stalled peer", format!("{} at most", bytes(each)));
-        }
-    }
-    if !outcome.scenario.is_sending() && outcome.scenario.is_saying() {
-        let counts = &outcome.counts;
-        let (received, expected) = (number(counts.received as f64), number(counts.expected as f64));
-        row("roll call", format!("{received} of {expected} copies"));
-        row("until they came", spread(&outcome.latency));
-    }
-    if outcome.scenario.is_sending() {
-        row("sent", format!("{} a second", number(outcome.rates.sent)));
-        row("delivered", format!("{} a second", number(outcome.rates.delivered)));
-        row("received", format!("{} a second", bytes(outcome.rates.bytes_in)));
-        row("latency", spread(&outcome.latency));
-        row("raw latency", spread(&outcome.raw));
-    }
-    rows.extend(server_rows(outcome));
-    rows.extend(generator_rows(outcome));
     rows
 }
 

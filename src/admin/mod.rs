@@ -28,7 +28,7 @@ use serde::Serialize;
 use self::guard::Guard;
 use self::survey::Surveyor;
 use crate::http_thread::{Handler, HttpThread, Serving};
-use crate::net::memory::{self, Gauge, Held};
+use crate::net::memory::{self, Gauge};
 use crate::net::view::View;
 
 mod guard;
@@ -44,7 +44,7 @@ const JSON: &str = "application/json";
 const NOT_FOUND: &str = "gunmetal: nothing here. There are /, /metrics, /livez, /readyz, \
     /stats.json and /peers.json.\n";
 
-/// Answers about peers may hold so much on their way, all together, in bytes; one of 1000 peers has
+/// Answers about peers that are not sent yet may hold so much, all together, in bytes; one of 1000 peers has
 /// some 300 KiB.
 const PEERS_BYTES_MAX: usize = 4 << 20;
 
@@ -67,20 +67,8 @@ struct Admin {
     guard: Guard,
     surveyor: Surveyor,
     view: View,
-    /// What answers about peers hold that are on their way.
-    on_their_way: Arc<Gauge>,
-}
-
-/// An answer that is counted until it is sent.
-struct OnItsWay {
-    json: Vec<u8>,
-    _held: Held,
-}
-
-impl AsRef<[u8]> for OnItsWay {
-    fn as_ref(&self) -> &[u8] {
-        &self.json
-    }
+    /// What answers about peers hold that are not sent yet.
+    peers_in_flight: Arc<Gauge>,
 }
 
 impl Handler for Admin {
@@ -109,7 +97,7 @@ impl Admin {
             guard: Guard::new(address),
             surveyor: Surveyor::new(view.clone()),
             view,
-            on_their_way: Arc::default(),
+            peers_in_flight: Arc::default(),
         }
     }
 
@@ -139,10 +127,10 @@ impl Admin {
         page
     }
 
-    /// The one answer that grows with the peers: so much of it may be on its way to those who take it
+    /// The one answer that grows with the peers: so much of it may be in flight to those who take it
     /// slowly, or not at all.
     fn peers(&self, query: peers::Query) -> Response<Full<Bytes>> {
-        if self.on_their_way.held() >= PEERS_BYTES_MAX {
+        if self.peers_in_flight.held() >= PEERS_BYTES_MAX {
             let text = "gunmetal: too many have asked for peers and not taken the answer yet.\n";
             let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -150,7 +138,7 @@ impl Admin {
         }
         let json = json(&peers::Peers::of(&self.view, query));
         let bytes = json.capacity();
-        let answer = OnItsWay { json, _held: Held::new(&self.on_their_way, bytes) };
+        let answer = memory::counted(json, bytes, &self.peers_in_flight);
         body(JSON, memory::counted(answer, bytes, &self.view.memory().of_all()))
     }
 
@@ -203,6 +191,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::net::memory::Held;
     use crate::net::relay::Relay;
 
     #[test]
@@ -222,7 +211,7 @@ mod tests {
             drop(answer);
             assert_eq!(held(), empty, "{path}");
         }
-        let waiting = Held::new(&admin.on_their_way, PEERS_BYTES_MAX);
+        let waiting = Held::new(&admin.peers_in_flight, PEERS_BYTES_MAX);
         let refused = ask("/peers.json");
         assert_eq!(
             (refused.status().as_u16(), &refused.headers()["retry-after"] == "1"),
@@ -231,7 +220,7 @@ mod tests {
         assert_eq!(ask("/metrics").status(), 200);
         drop(waiting);
         assert_eq!(ask("/peers.json").status(), 200);
-        assert_eq!(admin.on_their_way.held(), 0);
+        assert_eq!(admin.peers_in_flight.held(), 0);
         relay.stop();
         relay.join();
     }

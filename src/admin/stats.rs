@@ -63,7 +63,7 @@ pub struct Stats {
     pub batches: u64,
     /// Messages in them.
     pub batch_messages: u64,
-    /// Threads that read and threads that write.
+    /// Threads with an event loop: they read, write, or shake hands for TLS.
     pub threads: Vec<ThreadStats>,
     /// All counters, by name.
     pub counters: BTreeMap<String, u64>,

@@ -1,4 +1,6 @@
 //! Where the operator looks: the value of `--admin`.
+//!
+//! Owns: how that is written, and its default. Must not know: what there is to see.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;

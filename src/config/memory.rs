@@ -63,13 +63,13 @@ pub(super) fn threads_within(
 
 /// What an operator is told who asked for more than `fit` threads.
 pub(super) fn too_many_threads(
-    (reactors, writers, shakers): (usize, usize, usize),
+    (reactors, writers, tls_workers): (usize, usize, usize),
     fit: usize,
     memory_max: usize,
     is_given: bool,
 ) -> String {
     let (source, remedy) = source_and_remedy(is_given);
-    let tls = match shakers {
+    let tls = match tls_workers {
         0 => String::new(),
         count => format!(" and {count} --tls-threads"),
     };

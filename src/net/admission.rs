@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::crowd::{Crowd, Limits, Pass};
 use self::forwarded::Trusted;
-use super::seldom::Seldom;
+use super::log_throttle::LogThrottle;
 use crate::config;
 use crate::metrics::Counter;
 use crate::ws::upgrade::Request;
@@ -224,7 +224,7 @@ fn percent_decoded(text: &str) -> Vec<u8> {
 
 /// The log lines of a thread about those it refused: the first of a kind at once, then few.
 #[derive(Debug, Default)]
-pub struct RefusalLog(Seldom<Counter>);
+pub struct RefusalLog(LogThrottle<Counter>);
 
 impl RefusalLog {
     /// Notes a refusal.

@@ -4,6 +4,8 @@
 //! looks whether the writer sleeps. Both do so by exchanging the same flag, and of two exchanges
 //! the second sees all that was done before the first: the sender that the writer sleeps, or the
 //! writer what was pushed. `tests/bell.rs` has every interleaving of this file checked.
+//!
+//! Owns: that flag. Must not know: queues, what a writer does when it is awake.
 
 use super::sync::{AtomicBool, Ordering};
 

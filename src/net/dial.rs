@@ -3,7 +3,8 @@
 //!
 //! The list of peers is static and short, so a thread may block on name resolution, connecting and the handshake
 //! without holding up any event loop. It owns *when* to dial; it knows neither messages nor queues: a socket leaves
-//! through [`LinkSink`], what became of the link comes back as a [`LinkEvent`].
+//! through [`LinkSink`], what became of the link comes back as a [`LinkEvent`]. `redial` beneath this file has the
+//! pauses, `line` a connection that is not a link yet.
 //!
 //! Invariants: at most one link per peer at a time; a peer is retried for ever (Gun gives up after two failures,
 //! which leaves relays apart for good); only [`LinkEvent::Stop`] and a link to ourselves end the thread.
@@ -24,17 +25,13 @@ use super::session::Session;
 use crate::config::PeerUrl;
 use crate::ws::upgrade::{HeadLimits, ResponseError, client_request, verify_response};
 use line::Line;
+use redial::{Outcome, Redial, Step};
 
 mod line;
+mod redial;
 
 /// Gun's pause before a redial; what a link that lived, and a host that just went away, gets.
 const REDIAL_FIRST: Duration = Duration::from_millis(1998);
-/// The longest pause, for a host that keeps failing; the pause doubles up to here.
-const REDIAL_MAX: Duration = Duration::from_secs(30);
-/// Each pause is stretched or shortened by up to this share, so that relays do not redial a host in step.
-const REDIAL_JITTER: f64 = 0.1;
-/// A link that lived longer than this was a good one: the next pause is the first again.
-const LINK_GOOD: Duration = Duration::from_secs(30);
 /// For connecting to one address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For sending the request and receiving the whole response head.
@@ -287,58 +284,6 @@ impl fmt::Display for DialError {
             DialError::Tls(error) => write!(out, "TLS with the peer failed: {error}"),
             DialError::Refused(error) => write!(out, "{error}"),
         }
-    }
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, Copy)]
-enum Outcome {
-    /// No link came about.
-    Failed,
-    /// A link came about and is gone.
-    Closed { end: LinkEnd, lived: Duration },
-}
-
-/// What to do next.
-#[derive(Debug, PartialEq)]
-enum Step {
-    /// Dial after a pause.
-    Wait(Duration),
-    /// Dial when the twin is gone.
-    StandBy,
-    /// Never dial again.
-    End,
-}
-
-/// The rhythm of redialling: decides, and never waits itself.
-#[derive(Debug)]
-struct Redial {
-    first: Duration,
-    pause: Duration,
-}
-
-impl Redial {
-    fn new(first: Duration) -> Redial {
-        Redial { first, pause: first }
-    }
-
-    /// `roll`, from -1 to 1, is the jitter.
-    #[doc(alias = "reconnect")]
-    fn next(&mut self, outcome: Outcome, roll: f64) -> Step {
-        match outcome {
-            Outcome::Closed { end: LinkEnd::Myself, .. } => return Step::End,
-            Outcome::Closed { end: LinkEnd::Twin, .. } => {
-                self.pause = self.first;
-                return Step::StandBy;
-            }
-            Outcome::Closed { end: LinkEnd::Lost, lived } if lived > LINK_GOOD => {
-                self.pause = self.first
-            }
-            Outcome::Closed { .. } | Outcome::Failed => {}
-        }
-        let pause = self.pause;
-        self.pause = (pause * 2).min(REDIAL_MAX);
-        Step::Wait(pause.mul_f64(1.0 + REDIAL_JITTER * roll))
     }
 }
 

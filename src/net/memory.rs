@@ -1,7 +1,7 @@
 //! The promise of memory: what is held for peers, and who has to go when it is too much.
 //!
-//! Owns: the sums, the thresholds, and which thread gives up its worst peer. Must not know: what
-//! is held, how a peer is closed.
+//! Owns: what counts as how much, and the thresholds; `gauge` beneath this file has the sums, `keeper` which thread
+//! gives up its worst peer. Must not know: what is held, how a peer is closed.
 //!
 //! Each thread adds up in a [`Gauge`] of its own what its peers hold, when that changes by more
 //! than a message; the sums are looked at once a turn. Counted are: connections at
@@ -16,13 +16,15 @@
 //! When the sum is over, every thread is woken and tells what its worst peer holds. A thread closes
 //! its worst if no other thread's holds twice as much, and looks again, until the sum is under.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
-
-use bytes::Bytes;
 
 use crate::config::{BASE_BYTES, Config, DEDUP_ENTRY_BYTES, THREAD_BYTES};
+pub use gauge::{Gauge, Held, counted};
+pub use keeper::Keeper;
+
+mod gauge;
+mod keeper;
 
 /// What a connection costs that says and hears nothing, in bytes: 1.5 KiB of resident memory with
 /// 100,000 of them in 6 relays as with 50,000 in 3 (`loadtest idle`), and a margin.
@@ -58,16 +60,6 @@ pub fn connection_bytes(is_secure: bool) -> usize {
 /// A thread that allocates this much within a turn looks at the sum before the turn ends, in bytes.
 pub const LOOK_BYTES: usize = 1 << 20;
 
-/// How soon a thread looks again while the memory is full.
-pub const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-
-/// How long a thread waits for the others to tell what their worst peers hold: one that waits for
-/// room in a queue tells nothing.
-const TELL_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// A peer that holds less is never closed for it, in bytes.
-const EVICTED_BYTES_MIN: usize = 4 * 1024;
-
 /// The state of the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
@@ -77,84 +69,6 @@ pub enum Pressure {
     High,
     /// All is in use: the worst peers go.
     Full,
-}
-
-/// What one thread's peers hold, in bytes.
-#[derive(Debug, Default)]
-pub struct Gauge {
-    held: AtomicUsize,
-    /// What the worst of its peers holds, as it told last.
-    worst: AtomicUsize,
-    /// In which shortage it told that.
-    told: AtomicU64,
-}
-
-impl Gauge {
-    /// So much more is held.
-    pub fn add(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// So much less.
-    pub fn sub(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// What is held.
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-}
-
-/// Bytes that are counted as long as this lives.
-#[derive(Debug)]
-pub struct Held {
-    gauge: Arc<Gauge>,
-    bytes: usize,
-}
-
-impl Held {
-    /// Counts `bytes`.
-    pub fn new(gauge: &Arc<Gauge>, bytes: usize) -> Self {
-        gauge.add(bytes);
-        Held { gauge: gauge.clone(), bytes }
-    }
-
-    /// Counts `bytes` more.
-    pub fn grow(&mut self, bytes: usize) {
-        self.gauge.add(bytes);
-        self.bytes += bytes;
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.gauge.sub(self.bytes);
-    }
-}
-
-/// Memory that is counted until the last slice of it is gone.
-struct Counted<T> {
-    memory: T,
-    _held: Held,
-}
-
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Counted<T> {
-    fn as_ref(&self) -> &[u8] {
-        self.memory.as_ref()
-    }
-}
-
-/// What an allocation and its reference count cost besides, in bytes.
-const ALLOCATION_BYTES: usize = 96;
-
-/// Shares `memory`, of `capacity` bytes, and counts it once for all who will share it.
-pub fn counted<T>(memory: T, capacity: usize, gauge: &Arc<Gauge>) -> Bytes
-where
-    T: AsRef<[u8]> + Send + 'static,
-{
-    let held = Held::new(gauge, capacity + ALLOCATION_BYTES);
-    Bytes::from_owner(Counted { memory, _held: held })
 }
 
 /// See the module's head.
@@ -186,20 +100,15 @@ impl Memory {
     /// The memory of a relay: one gauge for each of its threads, and one for what they share.
     pub fn new(config: &Config) -> Self {
         let threads = config.reactors + config.writers;
-        let shakers = if config.tls.is_some() { config.tls_threads } else { 0 };
+        let tls_workers = if config.tls.is_some() { config.tls_threads } else { 0 };
         let set_aside = BASE_BYTES
-            + (threads + shakers) * THREAD_BYTES
+            + (threads + tls_workers) * THREAD_BYTES
             + config.dedup_entries_max.saturating_mul(DEDUP_ENTRY_BYTES);
         // However small, it is enough for a few connections.
         let free = config.memory_max.saturating_sub(set_aside).max(config.memory_max / 8);
-        let gauges = (0..=threads).map(|_| Arc::default()).collect();
-        Memory { held_max: free / 4 * 3, gauges, ..Memory::empty() }
-    }
-
-    fn empty() -> Self {
         Memory {
-            held_max: 0,
-            gauges: Vec::new(),
+            held_max: free / 4 * 3,
+            gauges: (0..=threads).map(|_| Arc::default()).collect(),
             handshakes: Arc::default(),
             shortages: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
@@ -265,194 +174,5 @@ impl Memory {
     }
 }
 
-/// A thread's part in keeping the promise.
-#[derive(Debug)]
-pub struct Keeper {
-    memory: Arc<Memory>,
-    gauge: Arc<Gauge>,
-    /// Since when the memory is full, as far as this thread has seen.
-    full_since: Option<Instant>,
-    log: EvictionLog,
-}
-
-impl Keeper {
-    /// The keeper of the thread whose peers `gauge` counts.
-    pub fn new(memory: Arc<Memory>, gauge: Arc<Gauge>) -> Self {
-        Keeper { memory, gauge, full_since: None, log: EvictionLog::default() }
-    }
-
-    /// This thread's gauge.
-    pub fn gauge(&self) -> &Arc<Gauge> {
-        &self.gauge
-    }
-
-    /// The memory of all.
-    pub fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
-    /// The memory was full when this thread last looked.
-    pub fn is_full(&self) -> bool {
-        self.full_since.is_some()
-    }
-
-    /// When this thread is to look again without anything else to do.
-    pub fn due(&self, now: Instant) -> Option<Instant> {
-        self.full_since.map(|_| now + LOOK_INTERVAL)
-    }
-
-    /// Looks at the sum. Says whether it is full, so that [`is_to_go`](Self::is_to_go) is to be
-    /// asked.
-    pub fn look(&mut self, now: Instant) -> bool {
-        let memory = &self.memory;
-        if memory.pressure() < Pressure::Full {
-            if self.full_since.take().is_some() {
-                memory.is_short.store(false, Ordering::Relaxed);
-            }
-            return false;
-        }
-        self.full_since.get_or_insert(now);
-        if !memory.is_short.swap(true, Ordering::Relaxed) {
-            memory.shortages.fetch_add(1, Ordering::Relaxed);
-            if let Some(alarm) = memory.alarm.get() {
-                (alarm.0)();
-            }
-        }
-        true
-    }
-
-    /// Tells all what the worst peer of this thread holds. Says whether it is to go: everybody has
-    /// told, and no other thread has one that holds twice as much.
-    pub fn is_to_go(&self, worst_bytes: usize, now: Instant) -> bool {
-        let shortage = self.memory.shortages.load(Ordering::Relaxed);
-        self.gauge.worst.store(worst_bytes, Ordering::Relaxed);
-        self.gauge.told.store(shortage, Ordering::Relaxed);
-        let threads = &self.memory.gauges[1..];
-        let all_told = threads.iter().all(|one| one.told.load(Ordering::Relaxed) == shortage);
-        let waited = self.full_since.map_or(Duration::ZERO, |since| now - since);
-        let worst = threads.iter().map(|one| one.worst.load(Ordering::Relaxed)).max();
-        (all_told || waited >= TELL_TIMEOUT)
-            && worst_bytes >= worst.unwrap_or(0).div_ceil(2).max(EVICTED_BYTES_MIN)
-    }
-
-    /// Notes that a peer was closed for what it held.
-    pub fn note(&mut self, address: Option<std::net::SocketAddr>, bytes: usize, now: Instant) {
-        self.log.note(address, bytes, now);
-    }
-}
-
-/// Between two log lines about peers that had to go.
-const LOG_GAP: Duration = Duration::from_secs(10);
-
-#[derive(Debug, Default)]
-struct EvictionLog {
-    last: Option<Instant>,
-    more: u64,
-}
-
-impl EvictionLog {
-    fn note(&mut self, address: Option<std::net::SocketAddr>, bytes: usize, now: Instant) {
-        self.more += 1;
-        if self.last.is_some_and(|last| now.duration_since(last) < LOG_GAP) {
-            return;
-        }
-        self.last = Some(now);
-        let count = std::mem::take(&mut self.more);
-        tracing::warn!(
-            ?address,
-            "memory is full (--memory-max): closed {count} peers that held the most, this one {bytes} bytes"
-        );
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn memory(memory_max: usize) -> Arc<Memory> {
-        Arc::new(Memory::new(&Config {
-            memory_max,
-            dedup_entries_max: 1000,
-            ..Config::for_tests()
-        }))
-    }
-
-    #[test]
-    fn pressure_rises_and_falls_with_what_is_held() {
-        let memory = memory(256 << 20);
-        let (gauge, max) = (memory.of_reactor(1), memory.held_max());
-        assert!(max > 150 << 20 && max < 192 << 20, "{max}");
-        assert_eq!(memory.pressure(), Pressure::None);
-        let high = Held::new(&gauge, max / 10 * 9);
-        assert_eq!(memory.pressure(), Pressure::High);
-        let rest = Held::new(&memory.of_writer(1, 2), max / 5);
-        assert_eq!(memory.pressure(), Pressure::Full);
-        drop(high);
-        assert_eq!(memory.pressure(), Pressure::None);
-        drop(rest);
-        assert_eq!(memory.held(), 0);
-    }
-
-    #[test]
-    fn handshakes_have_a_part_of_the_memory_and_no_more() {
-        let memory = memory(256 << 20);
-        let max = memory.held_max();
-        let mut held = Held::new(memory.of_handshakes(), max / 8);
-        assert!(memory.has_room_for_handshakes());
-        assert_eq!(memory.held(), max / 8);
-        held.grow(1);
-        assert!(!memory.has_room_for_handshakes());
-        drop(held);
-        let others = Held::new(&memory.of_all(), max / 10 * 9);
-        assert!(!memory.has_room_for_handshakes());
-        drop(others);
-        assert_eq!(memory.held(), 0);
-    }
-
-    #[test]
-    fn shared_memory_counts_once_and_until_its_last_slice_is_gone() {
-        let gauge = Arc::default();
-        let whole = counted(vec![7; 1000], 1000, &gauge);
-        let slices = [whole.slice(..10), whole.slice(990..), whole.clone()];
-        assert_eq!(gauge.held(), 1000 + ALLOCATION_BYTES);
-        drop((whole, slices[0].clone()));
-        assert_eq!(gauge.held(), 1000 + ALLOCATION_BYTES);
-        drop(slices);
-        assert_eq!(gauge.held(), 0);
-    }
-
-    #[test]
-    fn the_thread_with_the_worst_peer_closes_it() {
-        let memory = memory(64 << 20);
-        let keeper = |gauge| Keeper::new(memory.clone(), gauge);
-        let (mut one, mut other) = (keeper(memory.of_reactor(0)), keeper(memory.of_writer(0, 2)));
-        let (rung, now) = (Arc::new(AtomicUsize::new(0)), Instant::now());
-        let bell = rung.clone();
-        memory.set_alarm(move || {
-            bell.fetch_add(1, Ordering::Relaxed);
-        });
-        assert!(!one.look(now) && !other.look(now));
-        let held = Held::new(one.gauge(), memory.held_max());
-        assert!(one.look(now) && one.look(now) && other.look(now));
-        assert_eq!(rung.load(Ordering::Relaxed), 1, "all are woken once");
-        assert!(!one.is_to_go(10_000, now), "the others have not told");
-        assert!(!other.is_to_go(50_000, now));
-        for quiet in [memory.of_reactor(1), memory.of_writer(1, 2)] {
-            assert!(!keeper(quiet).is_to_go(0, now));
-        }
-        assert!(!one.is_to_go(10_000, now), "the other's is far worse");
-        assert!(other.is_to_go(50_000, now));
-        assert!(one.is_to_go(30_000, now), "as bad as any");
-        assert!(!one.is_to_go(EVICTED_BYTES_MIN - 1, now), "as good as nobody");
-        drop(held);
-        assert!(!other.look(now) && !one.look(now));
-        assert_eq!(one.due(now), None);
-        let held = Held::new(one.gauge(), memory.held_max());
-        assert!(one.look(now) && !one.is_to_go(10_000, now), "a new shortage, nobody has told");
-        let late = now + TELL_TIMEOUT;
-        assert!(!one.is_to_go(10_000, late), "the other's was far worse");
-        assert!(one.is_to_go(60_000, late));
-        assert_eq!(rung.load(Ordering::Relaxed), 2);
-        drop(held);
-    }
-}
+mod tests;

@@ -11,10 +11,11 @@
 //!   peer's backlog.
 //! - [`memory`]: what is held for peers, and who goes when it is too much.
 //! - [`view`]: what may be seen of it all. [`roster`]: the peers of a reactor.
-//! - [`seldom`]: log lines that are to be few.
+//! - [`log_throttle`]: log lines that are to be few.
 //! - [`web`]: a thread for those that ask for files, through a [`pipe`].
 //! - [`dial`]: outbound links. [`socket`]: what both sides of a connection share, and [`session`]
 //!   its TLS. [`renewal`]: a thread that takes new certificates. [`timers`].
+//! - [`poll`]: how threads wait.
 
 pub mod accept;
 pub mod admission;
@@ -26,16 +27,17 @@ pub mod handshake;
 pub mod hear;
 pub mod http;
 pub mod listen;
+pub mod log_throttle;
 pub mod memory;
 pub mod pipe;
 pub mod placement;
+pub mod poll;
 pub mod queue;
 pub mod reactor;
 pub mod relay;
 pub mod remote;
 pub mod renewal;
 pub mod roster;
-pub mod seldom;
 pub mod session;
 pub mod socket;
 pub mod timers;

@@ -1,15 +1,15 @@
 //! A reactor thread: the read side of its connections.
 //!
-//! Owns: the loop, its timers, reading, and the routing of what was read. Must not know: how
-//! anything is written; it hands over to writers through its [`Outbox`] only.
+//! Owns: the loop and its timers. Must not know: how anything is written; it hands over to writers
+//! through its [`Outbox`] only.
 //!
 //! A turn of the loop: take what the poll tells, accept, read each ready connection once, push
 //! what came of it. The poll is edge-triggered: a connection stays in the ready list until a read
 //! came back short.
 //!
-//! This file is the way of a message. The life of a connection around it is in the files beneath:
-//! `admit` lets it in, `request` hears what it asks for, `join` makes it a peer, `close` ends it.
-//! `evict` keeps to the memory there is; `command` is what other threads want.
+//! The files beneath are the life of a connection: `admit` lets it in, `request` hears what it asks
+//! for, `join` makes it a peer, `read` has its messages heard, `close` ends it. `evict` keeps to the
+//! memory there is; `command` is what other threads want.
 //!
 //! Invariants:
 //! - No connection is read twice before every other ready one was read once.
@@ -17,7 +17,6 @@
 //!   that a late event cannot meet a newer connection in the same slot.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,24 +26,24 @@ use slab::Slab;
 
 use super::accept::Acceptor;
 use super::admission::{Admission, RefusalLog};
-use super::conn::{Conn, Stage};
-use super::handshake::Porch;
-use super::hear::{Fate, Hearer};
+use super::conn::Conn;
+use super::handshake::HandshakePool;
 use super::http;
-use super::memory::{Keeper, LOOK_BYTES};
+use super::log_throttle::FaultLog;
+use super::memory::Keeper;
+use super::poll;
 use super::queue::Outbox;
 use super::roster::Roster;
-use super::seldom::FaultLog;
-use super::socket::{Ending, Received};
+use super::socket::Ending;
 use super::timers::Timers;
 use super::web::Web;
 use crate::config::Config;
 use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::Router;
+use crate::metrics::Counters;
 use crate::metrics::loops::Loop;
-use crate::metrics::{Counter, Counters};
-use crate::ws::upgrade;
 use command::Command;
+use read::READ_BYTES;
 use shared::Shared;
 use token::{COMMANDS, LISTENER, TLS_LISTENER};
 
@@ -53,12 +52,10 @@ mod close;
 pub mod command;
 mod evict;
 mod join;
+mod read;
 mod request;
 pub mod shared;
 pub mod token;
-
-/// Bytes read at once; the buffer is the thread's, not the connection's.
-const READ_BYTES: usize = 64 * 1024;
 
 /// How often the memory of ids is aged, whether this reactor has anything else to do or not: it
 /// may be others that hear.
@@ -71,7 +68,7 @@ pub struct Parts {
     /// Which of the reactors this is.
     pub index: usize,
     /// Where TLS handshakes are made, if any are.
-    pub porch: Option<Arc<Porch>>,
+    pub tls_pool: Option<Arc<HandshakePool>>,
     /// Where requests for files are answered, if they are.
     pub web: Option<Arc<Web>>,
     /// What other threads want.
@@ -105,7 +102,7 @@ pub struct Reactor {
     index: usize,
     acceptor: Acceptor,
     tls_acceptor: Acceptor,
-    porch: Option<Arc<Porch>>,
+    tls_pool: Option<Arc<HandshakePool>>,
     web: Option<Arc<Web>>,
     commands: Receiver<Command>,
     router: Router,
@@ -143,7 +140,7 @@ impl Reactor {
             acceptor: Acceptor::new(parts.shared.accept_pauses.clone()),
             tls_acceptor: Acceptor::new(parts.shared.accept_pauses.clone()),
             shared: parts.shared,
-            porch: parts.porch,
+            tls_pool: parts.tls_pool,
             web: parts.web,
             commands: parts.commands,
             router: parts.router,
@@ -210,11 +207,7 @@ impl Reactor {
             Some(until) => Some(until.saturating_duration_since(turn_end)),
             None => None,
         };
-        match self.poll.poll(events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => panic!("a poll of our own cannot fail: {error}"),
-        }
+        poll::wait(&mut self.poll, events, timeout);
     }
 
     fn take_events(&mut self, events: &Events) {
@@ -236,130 +229,6 @@ impl Reactor {
                     }
                 }
             }
-        }
-    }
-
-    fn read_ready(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else { return };
-            let index = token::index(token);
-            let is_full = self.keeper.is_full();
-            let Some(conn) = self.conn_mut(token) else { continue };
-            // A message that is being assembled has to wait until there is memory for it.
-            if is_full && conn.held > 0 || self.read(index) {
-                self.ready.push_back(token);
-            }
-            if self.grown >= LOOK_BYTES && !self.keep_memory() {
-                return;
-            }
-        }
-    }
-
-    /// Reads a connection once. Says whether it is to be read again without a new event.
-    fn read(&mut self, index: usize) -> bool {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let read = self.conns[index].socket.read(&mut buffer);
-        let again = match read {
-            Ok(Received::End) => {
-                self.remove(index, Ending::Peer);
-                false
-            }
-            Ok(Received::Bytes { count, has_more }) => {
-                let conn = &mut self.conns[index];
-                conn.bytes_in += count as u64;
-                conn.socket.traffic.bytes_in.set(conn.bytes_in);
-                self.counters.add(Counter::BytesIn, count as u64);
-                let is_peer = matches!(conn.stage, Stage::Open(_));
-                let kind = if is_peer { Counter::PeerBytesIn } else { Counter::HttpBytesIn };
-                self.counters.add(kind, count as u64);
-                self.hear(index, &mut buffer[..count]);
-                has_more
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.conns[index].is_hung_up = false;
-                false
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            Err(_) => {
-                self.remove(index, Ending::Peer);
-                false
-            }
-        };
-        self.buffer = buffer;
-        self.settle(index);
-        let Some(conn) = self.conns.get_mut(index) else { return false };
-        conn.is_ready = again || conn.is_hung_up;
-        match conn.overdraft(self.now) {
-            Some(time) => {
-                self.pause(index, time);
-                false
-            }
-            None => conn.is_ready,
-        }
-    }
-
-    /// Reads a peer no more for a while. TCP slows it down meanwhile.
-    fn pause(&mut self, index: usize, time: Duration) {
-        self.counters.count(Counter::ReadPauses);
-        let conn = &mut self.conns[index];
-        conn.is_paused = true;
-        // The poll has told what is there, and may not again: the timer puts it into the list.
-        conn.is_ready = true;
-        conn.socket.pause();
-        self.pauses.set(self.now, time, token::pack(index, conn.generation));
-    }
-
-    /// Reads a peer on whose pause is over, unless it needs a longer one.
-    fn resume(&mut self, token: Token) {
-        let now = self.now;
-        let Some(conn) = self.conn_mut(token) else { return };
-        if let Some(time) = conn.overdraft(now) {
-            return self.pauses.set(now, time, token);
-        }
-        conn.is_paused = false;
-        conn.socket.resume();
-        self.ready.push_back(token);
-    }
-
-    /// Hears what came from a connection.
-    fn hear(&mut self, index: usize, input: &mut [u8]) {
-        let conn = &mut self.conns[index];
-        match &mut conn.stage {
-            Stage::Proxy(header) => {
-                header.extend_from_slice(input);
-                let header = std::mem::take(header);
-                self.hear_proxy(index, header);
-            }
-            Stage::Head(head) => {
-                let seen = head.len();
-                head.extend_from_slice(input);
-                if !upgrade::is_worth_a_look(head, seen, &request::limits(&self.config)) {
-                    return;
-                }
-                let head = std::mem::take(head);
-                self.hear_head(index, head);
-            }
-            Stage::Open(hearing) => {
-                let (heard, was_named) =
-                    (self.counters.get(Counter::MessagesIn), hearing.peer.pid.is_some());
-                let hearer = Hearer {
-                    router: &mut self.router,
-                    outbox: &mut self.outbox,
-                    counters: &self.counters,
-                    socket: &conn.socket,
-                    heard: 0,
-                };
-                let fate = hearer.hear(hearing, input);
-                let heard = self.counters.get(Counter::MessagesIn) - heard;
-                conn.socket.traffic.messages_in.add(heard);
-                if let (false, Some(pid)) = (was_named, &hearing.peer.pid) {
-                    self.roster.learn_pid(index, pid);
-                }
-                if let Fate::Finish(last, ending) = fate {
-                    self.finish(index, last, ending);
-                }
-            }
-            Stage::Ended(_) => {}
         }
     }
 

@@ -15,7 +15,7 @@ use mio::net::TcpListener;
 use rustls::ClientConfig;
 
 use super::dial::LinkEvent;
-use super::handshake::Porch;
+use super::handshake::HandshakePool;
 use super::listen::{self, Listener};
 use super::memory::Pressure;
 use super::queue::{Outbound, Outbox};
@@ -48,7 +48,7 @@ pub struct Relay {
     reactors: Vec<ReactorHandle>,
     diallers: Vec<Sender<LinkEvent>>,
     /// With TLS.
-    porch: Option<Arc<Porch>>,
+    tls_pool: Option<Arc<HandshakePool>>,
     /// With TLS, until the relay stops: asks for the certificate to be read anew.
     renewals: Mutex<Option<Sender<()>>>,
     /// For what the relay itself has to tell its writers; gone when it is joined.
@@ -94,13 +94,13 @@ impl Relay {
         let config = Arc::new(config);
         let mut starter = Starter::new(config.clone());
         starter.start_writers()?;
-        let (mut porch, mut renewals) = (None, None);
+        let (mut tls_pool, mut renewals) = (None, None);
         if let Some(identity) = &identity {
-            let (front, lanes) = starter.build_porch()?;
-            starter.start_reactors(Some(&front))?;
-            starter.start_shakers(&front, lanes, identity)?;
+            let (pool, lanes) = starter.build_tls_pool()?;
+            starter.start_reactors(Some(&pool))?;
+            starter.start_tls_workers(&pool, lanes, identity)?;
             renewals = Some(starter.start_renewal(identity)?);
-            porch = Some(front);
+            tls_pool = Some(pool);
         } else {
             starter.start_reactors(None)?;
         }
@@ -113,7 +113,7 @@ impl Relay {
             listeners: Mutex::new(listeners),
             reactors: starter.reactors,
             diallers,
-            porch,
+            tls_pool,
             renewals: Mutex::new(renewals),
             outbox: Mutex::new(Some(outbox)),
             threads: Mutex::new(starter.threads),
@@ -257,8 +257,8 @@ impl Relay {
             let _ended = dialler.send(LinkEvent::Stop);
         }
         drop(lock(&self.renewals).take());
-        if let Some(porch) = &self.porch {
-            porch.close();
+        if let Some(pool) = &self.tls_pool {
+            pool.close();
         }
         let ends = Instant::now() + drain_time + STOP_GRACE;
         for reactor in &self.reactors {

@@ -1,7 +1,7 @@
 //! The write side of one peer: what waits for it, and how it gets out.
 //!
-//! Owns: the backlog and its bound, the rules for a slow reader. Must not know: messages, other
-//! peers, queues.
+//! Owns: the backlog and its bound, the rules for a slow reader; `backlog` beneath this file has what waits. Must not
+//! know: messages, other peers, queues.
 //!
 //! Invariants:
 //! - Frames leave whole and in order. A frame whose first byte was written is finished before
@@ -16,34 +16,29 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use smallvec::SmallVec;
-use std::os::fd::AsRawFd;
 
+use super::log_throttle::FaultLog;
 use super::memory::{Gauge, Held};
-use super::seldom::FaultLog;
 use super::session::SEALED_BYTES_MAX;
 use super::socket::{Ending, Socket, Written};
 use crate::dam::peer::PeerId;
 use crate::metrics::{Counter, Counters};
 use crate::ws::frame::{self, Opcode};
+use backlog::Waiting;
 
-/// How long a frame waits for a link that is down: as long as relays remember ids for sure. An
-/// older message may have reached the others another way, and they would take it for new.
-const HELD_MAX: Duration = Duration::from_secs(9);
+mod backlog;
 
 /// The rest of a frame that was begun is kept for a peer that has to go for want of memory if it is
 /// at most so long, in bytes.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
-
-/// Places in the list of what waits that are kept when nothing waits any more; what a spike left is
-/// given back.
-const KEPT_PLACES_MAX: usize = 64;
 
 /// Slices given to one write call: Linux takes 1024.
 const SLICES_MAX: usize = 256;
@@ -58,27 +53,6 @@ pub struct Piece {
     /// Nobody else has them, so that this peer answers for their memory.
     pub is_alone: bool,
 }
-
-/// A piece in a backlog.
-#[derive(Debug)]
-struct Waiting {
-    bytes: Bytes,
-    ends_frame: bool,
-    since: Instant,
-    /// Counts its place in the list, and its bytes if they are this peer's alone.
-    _held: Held,
-}
-
-impl Waiting {
-    fn new(bytes: Bytes, ends_frame: bool, is_alone: bool, pen: &Pen<'_>) -> Self {
-        let alone = if is_alone { bytes.len() } else { 0 };
-        let _held = Held::new(pen.gauge, PLACE_BYTES + alone);
-        Waiting { bytes, ends_frame, since: pen.now, _held }
-    }
-}
-
-/// A place in the list of what waits, which may have grown to twice what it needs.
-const PLACE_BYTES: usize = 2 * size_of::<Waiting>();
 
 /// What a writer lends to its peers while they write.
 pub struct Pen<'a> {
@@ -106,7 +80,7 @@ enum State {
     /// Its close frame waits or was written; nothing follows. Since when.
     Closing(Instant),
     /// Nothing can be written any more; the reactor will say that it is gone.
-    Deaf,
+    Ended,
 }
 
 /// See the module's head.
@@ -227,7 +201,10 @@ impl Remote {
                     taken = written.taken;
                     self.note_held(written.is_held, pen);
                 }
-                Err(error) => return self.go_deaf(&error),
+                Err(error) => {
+                    self.keep_rest(pieces, 0, pen);
+                    return self.fail(&error, pen);
+                }
             }
         }
         self.keep_rest(pieces, taken, pen);
@@ -257,13 +234,11 @@ impl Remote {
                     self.note_held(written.is_held, pen);
                     self.stuck_since = None;
                 }
-                Err(error) => return self.go_deaf(&error),
+                Err(error) => return self.fail(&error, pen),
             }
         }
         self.stuck_since = None;
-        if self.backlog.capacity() > KEPT_PLACES_MAX {
-            self.backlog = VecDeque::new();
-        }
+        self.give_back_places();
         if matches!(self.state, State::Closing(_)) {
             socket.finish();
         }
@@ -302,47 +277,17 @@ impl Remote {
     /// [`close_slow`](Self::close_slow), unless the frame being written is what holds the memory.
     pub fn evict(&mut self, token: Token, pen: &Pen<'_>) {
         match self.state {
-            State::Open if self.socket.is_none() => return self.give_up_waiting(),
+            State::Open if self.socket.is_none() => {
+                pen.counters.add(Counter::DroppedLinkDown, self.frames() as u64);
+                return self.give_up_waiting();
+            }
             State::Open => {}
-            State::Closing(_) | State::Deaf => return self.hang_up(Ending::Memory),
+            State::Closing(_) | State::Ended => return self.hang_up(Ending::Memory),
         }
         self.close_slow(Ending::Memory, token, pen);
         if self.backlog_bytes > KEPT_BYTES_MAX && !self.is_bridge() {
             self.hang_up(Ending::Memory);
         }
-    }
-
-    /// Gives up what waits for the other process, but for the frame being written.
-    fn relieve_bridge(&mut self, pen: &Pen<'_>) {
-        let (frames, bytes) = (self.frames(), self.backlog_bytes);
-        self.keep_begun_frame();
-        let (frames, bytes) = (frames - self.frames(), bytes - self.backlog_bytes);
-        pen.counters.add(Counter::DroppedLinkDown, frames as u64);
-        tracing::error!(
-            "upgrade: {frames} frames ({bytes} bytes) ARE LOST between the old process and the new one, which is too \
-             busy to take them; peers on its side have not heard them"
-        );
-    }
-
-    /// Frames that wait, the one being written included.
-    fn frames(&self) -> usize {
-        self.backlog.iter().filter(|piece| piece.ends_frame).count()
-    }
-
-    /// Likewise, of a link that is down.
-    fn give_up_waiting(&mut self) {
-        self.backlog = VecDeque::new();
-        self.backlog_bytes = 0;
-        self.is_mid_frame = false;
-    }
-
-    /// The memory it holds that it can be made to give up, as far as one can say when much of it is shared, in bytes.
-    pub fn held_bytes(&self) -> usize {
-        if self.is_bridge() && self.is_mid_frame {
-            return self.backlog_bytes - self.front_frame_bytes();
-        }
-        let sealed = if self.held.is_some() { SEALED_BYTES_MAX } else { 0 };
-        self.backlog_bytes + self.backlog.len() * PLACE_BYTES + sealed
     }
 
     /// A close frame as this peer must get it.
@@ -381,98 +326,6 @@ impl Remote {
         !self.backlog.is_empty() || self.held.is_some()
     }
 
-    fn keep_rest(&mut self, pieces: &[Piece], mut written: usize, pen: &Pen<'_>) {
-        let mut is_mid_frame = false;
-        for piece in pieces {
-            let done = written.min(piece.bytes.len());
-            written -= done;
-            if done < piece.bytes.len() {
-                if self.backlog.is_empty() {
-                    self.is_mid_frame = is_mid_frame || done > 0;
-                }
-                self.backlog_bytes += piece.bytes.len() - done;
-                let rest = piece.bytes.slice(done..);
-                self.backlog.push_back(Waiting::new(rest, piece.ends_frame, piece.is_alone, pen));
-            }
-            is_mid_frame = !piece.ends_frame;
-        }
-        if !self.backlog.is_empty() {
-            self.note_pending();
-        }
-    }
-
-    fn drop_written(&mut self, mut written: usize) {
-        self.backlog_bytes -= written;
-        self.note_pending();
-        while let Some(front) = self.backlog.front_mut() {
-            if written < front.bytes.len() {
-                front.bytes.advance(written);
-                self.is_mid_frame |= written > 0;
-                return;
-            }
-            written -= front.bytes.len();
-            self.is_mid_frame = !front.ends_frame;
-            self.backlog.pop_front();
-        }
-    }
-
-    /// Too much waits behind the frame being written.
-    fn is_over(&self, bytes_max: usize) -> bool {
-        self.state == State::Open
-            && self.backlog_bytes > bytes_max
-            && self.backlog_bytes - self.front_frame_bytes() > bytes_max
-    }
-
-    fn front_frame_bytes(&self) -> usize {
-        self.front_frame().map(|piece| piece.bytes.len()).sum()
-    }
-
-    fn front_frame(&self) -> impl Iterator<Item = &Waiting> {
-        let mut is_over = false;
-        self.backlog
-            .iter()
-            .take_while(move |piece| !std::mem::replace(&mut is_over, piece.ends_frame))
-    }
-
-    /// For those who watch; after every change of the backlog while there is a socket.
-    fn note_pending(&self) {
-        if let Some(socket) = &self.socket {
-            socket.traffic.pending_bytes.set(self.backlog_bytes as u64);
-        }
-    }
-
-    /// Gives up what waits, but for the rest of a frame that was begun.
-    fn keep_begun_frame(&mut self) {
-        let kept = if self.is_mid_frame { self.front_frame().count() } else { 0 };
-        self.backlog.truncate(kept);
-        self.backlog_bytes = self.backlog.iter().map(|piece| piece.bytes.len()).sum();
-        self.note_pending();
-    }
-
-    /// Gives up the rest of a frame that was begun.
-    fn cut_frame(&mut self) {
-        if self.is_mid_frame {
-            let cut = self.front_frame().count();
-            self.backlog.drain(..cut);
-            self.backlog_bytes = self.backlog.iter().map(|piece| piece.bytes.len()).sum();
-            self.is_mid_frame = false;
-        }
-    }
-
-    /// Keeps what waits for a link that is down within bounds: the oldest goes first.
-    fn shorten(&mut self, pen: &Pen<'_>) {
-        let is_old = |since| pen.now.duration_since(since) > HELD_MAX;
-        while let Some(front) = self.backlog.front()
-            && (self.backlog_bytes > pen.backlog_bytes_max || is_old(front.since))
-        {
-            let oldest = self.front_frame().count();
-            for piece in self.backlog.drain(..oldest) {
-                self.backlog_bytes -= piece.bytes.len();
-            }
-            pen.counters.count(Counter::DroppedLinkDown);
-        }
-    }
-
     /// The socket is full: the poll is to tell when it is not.
     fn watch(&mut self, socket: &Socket, token: Token, pen: &Pen<'_>) {
         self.stuck_since.get_or_insert(pen.now);
@@ -488,18 +341,19 @@ impl Remote {
         }
     }
 
-    fn go_deaf(&mut self, error: &io::Error) {
+    fn fail(&mut self, error: &io::Error, pen: &Pen<'_>) {
         tracing::debug!(peer = ?self.id, %error, "write failed");
+        if self.is_open() && (self.is_link || self.is_bridge()) {
+            pen.counters.add(Counter::DroppedLinkDown, self.frames() as u64);
+        }
         self.hang_up(Ending::Peer);
     }
 
     /// Sends nothing any more.
     pub fn give_up(&mut self) {
-        self.state = State::Deaf;
-        self.backlog = VecDeque::new();
-        self.backlog_bytes = 0;
+        self.state = State::Ended;
+        self.give_up_waiting();
         self.note_pending();
-        self.is_mid_frame = false;
         self.held = None;
         self.stuck_since = None;
     }

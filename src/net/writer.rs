@@ -1,6 +1,7 @@
 //! A writer thread: the write side of its peers.
 //!
-//! Owns: the loop, and the peers' write sides. Beneath it `care` has what becomes due for a peer, `drain` the end.
+//! Owns: the loop, what comes into the batch, and the peers' write sides. Beneath it `deliver` hands the batch out,
+//! `care` has what becomes due for a peer, `drain` the end.
 //! Must not know: parsing, routing, reading.
 //!
 //! A turn of the loop: take what the poll and the queue have, add it to the batch, encode the
@@ -21,11 +22,12 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::bell::Bell;
-use super::coalesce::{Coalescer, Mark, Marks};
+use super::coalesce::Coalescer;
+use super::log_throttle::FaultLog;
 use super::memory::Keeper;
+use super::poll;
 use super::queue::{Outbound, Turn};
 use super::remote::{Pen, Piece, Remote};
-use super::seldom::FaultLog;
 use super::socket::{Bridge, Socket};
 use super::timers::Timers;
 use crate::config::Config;
@@ -33,10 +35,12 @@ use crate::dam::peer::PeerId;
 use crate::metrics::batches::Batches;
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
+use crate::ws::frame::Opcode;
 use care::{CLOSE_TIMEOUT, Due};
 use drain::Drain;
 
 mod care;
+mod deliver;
 mod drain;
 
 /// The token of the bell; peers have their slots.
@@ -45,11 +49,6 @@ pub const BELL: Token = Token(usize::MAX);
 /// How often an inbound peer gets an empty batch, which keeps proxies from closing the
 /// connection (Gun: `heart` in `lib/wire.js`).
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(20);
-
-/// The opcodes of RFC 6455, section 11.8, in the low half of a frame's first byte.
-const PING_OPCODE: u8 = 9;
-/// Likewise.
-const PONG_OPCODE: u8 = 10;
 
 /// How often trouble (stuck or closing peers) is looked at, and how timers are rounded up.
 const TICK: Duration = Duration::from_secs(1);
@@ -168,11 +167,7 @@ impl Writer {
             Some(until) => Some(until.saturating_duration_since(turn_end)),
             None => None,
         };
-        match poll.poll(events, timeout) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => panic!("a poll of our own cannot fail: {error}"),
-        }
+        poll::wait(poll, events, timeout);
         bell.wake_up();
     }
 
@@ -320,62 +315,6 @@ impl Writer {
         self.slots.remove(&peer);
         self.gone.push(slot);
     }
-
-    /// When messages may leave: at once, unless some left less than the gap ago (Gun: `opt.gap`).
-    fn next_delivery(&self) -> Instant {
-        self.last_delivery.map_or(self.now, |last| last + self.parts.config.batch_gap)
-    }
-
-    /// A batch without messages is not waited with: its turns may hold all of the queues' budget,
-    /// and the peers that went with it hold their sockets.
-    fn deliver_if_due(&mut self) {
-        if self.batch.is_empty() || self.next_delivery() <= self.now {
-            self.deliver();
-        }
-    }
-
-    /// Encodes the batch and hands every peer its share.
-    fn deliver(&mut self) {
-        let mut marks = Marks::default();
-        if !self.batch.is_empty() {
-            self.last_delivery = Some(self.now);
-            marks = self.batch.encode();
-            if self.batch.broadcasts() == 0 {
-                self.deliver_to_marked(&marks);
-            } else {
-                self.deliver_to_all(&marks);
-            }
-            let batch = &self.batch;
-            self.parts.batches.record(batch.messages(), batch.reads(), Instant::now());
-        }
-        self.batch.clear(marks);
-        let pen = pen(&self.parts, self.now);
-        for (slot, close) in self.finishing.drain(..) {
-            self.remotes[slot].finish(close, Token(slot), &pen);
-            self.has_trouble = true;
-        }
-        for slot in self.gone.drain(..) {
-            self.remotes.remove(slot);
-        }
-    }
-
-    fn deliver_to_marked(&mut self, marks: &Marks) {
-        let pen = pen(&self.parts, self.now);
-        for (slot, marks) in marks.by_slot() {
-            let remote = &mut self.remotes[slot];
-            self.has_trouble |= deliver_to(remote, slot, marks, &mut self.batch, &pen);
-        }
-    }
-
-    fn deliver_to_all(&mut self, marks: &Marks) {
-        let pen = pen(&self.parts, self.now);
-        let mut marked = marks.by_slot().peekable();
-        for (slot, remote) in &mut self.remotes {
-            let marks =
-                marked.next_if(|(marked, _)| *marked == slot).map_or(&[][..], |(_, marks)| marks);
-            self.has_trouble |= deliver_to(remote, slot, marks, &mut self.batch, &pen);
-        }
-    }
 }
 
 /// Spreads [`PeerId`]s, which this process counts up itself: nobody can aim at a collision.
@@ -408,44 +347,11 @@ fn pen(parts: &Parts, now: Instant) -> Pen<'_> {
     }
 }
 
-/// Hands a peer its share of the batch. Says whether it is in trouble.
-fn deliver_to(
-    remote: &mut Remote,
-    slot: usize,
-    marks: &[(usize, Mark)],
-    batch: &mut Coalescer,
-    pen: &Pen<'_>,
-) -> bool {
-    if !remote.is_open() {
-        return is_trouble(remote);
-    }
-    let bytes_of = |pieces: &[Piece]| pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>();
-    let (copies, frames, bytes) = if marks.is_empty() && !remote.is_link {
-        remote.send(batch.shared(), Token(slot), pen);
-        (batch.broadcasts(), batch.frames(), bytes_of(batch.shared()))
-    } else {
-        match batch.cut_for(marks, remote.is_link) {
-            0 => (0, batch.cut_frames(), 0),
-            copies => {
-                remote.send(batch.cut(), Token(slot), pen);
-                (copies, batch.cut_frames(), bytes_of(batch.cut()))
-            }
-        }
-    };
-    pen.counters.add(Counter::FramesOut, frames as u64);
-    pen.counters.add(Counter::CopiesOut, copies as u64);
-    pen.counters.add(Counter::MessageBytesOut, bytes as u64);
-    if let Some(socket) = remote.socket() {
-        socket.traffic.messages_out.add(copies as u64);
-    }
-    is_trouble(remote)
-}
-
 fn send_frame(remote: &mut Remote, bytes: Bytes, slot: usize, pen: &Pen<'_>) {
     if remote.is_open() && remote.socket().is_some() {
-        pen.counters.count(match bytes[0] & 0x0f {
-            PING_OPCODE => Counter::PingsOut,
-            PONG_OPCODE => Counter::PongsOut,
+        pen.counters.count(match Opcode::of(bytes[0]) {
+            Some(Opcode::Ping) => Counter::PingsOut,
+            Some(Opcode::Pong) => Counter::PongsOut,
             _ => Counter::HeartbeatsOut,
         });
         pen.counters.add(Counter::ControlBytesOut, bytes.len() as u64);

@@ -34,27 +34,23 @@ const NAME_MORE_MAX: usize = 40;
 /// Likewise.
 const ADDRESS_MORE_MAX: usize = 26;
 
-const RATES: [Column; 8] = [
-    ("PEER", 10, false),
-    ("ADDRESS", 21, false),
-    ("AGE", 7, true),
-    ("IN/s", 7, true),
-    ("OUT/s", 7, true),
-    ("MSGIN/s", 7, true),
-    ("MOUT/s", 7, true),
-    ("PENDING", 7, true),
-];
+const RATES: [Column; 8] = peer_columns(["IN/s", "OUT/s", "MSGIN/s", "MOUT/s"]);
+const TOTALS: [Column; 8] = peer_columns(["IN", "OUT", "MSGS IN", "MSG OUT"]);
 
-const TOTALS: [Column; 8] = [
-    ("PEER", 10, false),
-    ("ADDRESS", 21, false),
-    ("AGE", 7, true),
-    ("IN", 7, true),
-    ("OUT", 7, true),
-    ("MSGS IN", 7, true),
-    ("MSG OUT", 7, true),
-    ("PENDING", 7, true),
-];
+/// `heads`: over bytes in and out, and messages in and out.
+const fn peer_columns(heads: [&'static str; 4]) -> [Column; 8] {
+    let [bytes_in, bytes_out, messages_in, messages_out] = heads;
+    [
+        ("PEER", 10, false),
+        ("ADDRESS", 21, false),
+        ("AGE", 7, true),
+        (bytes_in, 7, true),
+        (bytes_out, 7, true),
+        (messages_in, 7, true),
+        (messages_out, 7, true),
+        ("PENDING", 7, true),
+    ]
+}
 
 const LEFT: [Column; 5] = [
     ("LEFT", 10, false),

@@ -11,8 +11,6 @@ use bytes::Bytes;
 
 /// Close code: the purpose of the connection is fulfilled (RFC 6455 section 7.4.1).
 pub const CLOSE_NORMAL: u16 = 1000;
-/// Close code: this end goes away, for instance because the relay stops.
-pub const CLOSE_AWAY: u16 = 1001;
 /// Close code: the peer broke the framing rules.
 pub const CLOSE_PROTOCOL: u16 = 1002;
 /// Close code: a text message was not UTF-8.

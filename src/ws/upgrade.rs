@@ -30,6 +30,13 @@ pub struct HeadLimits {
     pub headers_max: usize,
 }
 
+impl HeadLimits {
+    /// The default but for the length of a head.
+    pub fn new(head_bytes_max: usize) -> Self {
+        Self { head_bytes_max, ..Self::default() }
+    }
+}
+
 impl Default for HeadLimits {
     fn default() -> Self {
         Self { head_bytes_max: 16 << 10, headers_max: 64 }

@@ -124,6 +124,8 @@ fn an_upgrade_refuses_nobody_and_loses_nothing() {
             break (c, pid);
         }
     };
+    // What was said just before may still be on its way between the two.
+    c.heard_before(&talk(&mut a, &mut b));
     // From then on everybody hears everybody, in both processes, and in order.
     for _ in 0..200 {
         let id = talk(&mut a, &mut b);

@@ -177,6 +177,15 @@ impl Gun {
         wait::until("a Gun peer to be connected", || self.is_connected().then_some(()));
     }
 
+    /// What this one puts, the other gets.
+    pub fn talks_to(&mut self, other: &mut Gun) {
+        self.connected();
+        other.connected();
+        let heard = other.on(&["mark"]);
+        self.put(&["mark"], json!({"name": "Mark"}));
+        heard.expect(json!({"name": "Mark"}));
+    }
+
     pub fn is_connected(&mut self) -> bool {
         let peers = self.command("peers", json!({})).find(|_| true).value();
         let peers = peers.as_ref().and_then(Value::as_array).expect("a list of peers");

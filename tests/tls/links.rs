@@ -22,11 +22,7 @@ fn guns_own_clients_share_data_by_wss() {
     let relay = authority.relay(&[]);
     let [mut alice, mut bob] =
         [(); 2].map(|()| Gun::browser_trusting(&authority.root(), &url(relay.port)));
-    alice.connected();
-    bob.connected();
-    let seen = bob.on(&["greeting"]);
-    alice.put(&["greeting"], json!({"text": "hello"}));
-    seen.expect(json!({"text": "hello"}));
+    alice.talks_to(&mut bob);
 }
 
 #[test]

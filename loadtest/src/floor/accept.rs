@@ -4,12 +4,12 @@
 //! Owns: that server. It looks at nothing but whether the request is over.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-const LISTENER: Token = Token(usize::MAX);
+use super::{LISTENER, listen, wait};
+
 const READ_BYTES: usize = 16 << 10;
 /// The answer to the key of RFC 6455, section 1.3, which is the one that the swarm sends.
 const ANSWER: &[u8] =
@@ -21,16 +21,11 @@ const ANSWER: &[u8] =
 /// # Errors
 /// The port cannot be listened on, or the system lacks files.
 pub fn serve(port: u16) -> io::Result<()> {
-    let poll = Poll::new()?;
-    let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let (poll, listener) = listen(port)?;
     let mut door = Door { poll, listener, all: Vec::new(), free: Vec::new() };
     let mut events = Events::with_capacity(1024);
     loop {
-        match door.poll.poll(&mut events, None) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            result => result?,
-        }
+        wait(&mut door.poll, &mut events)?;
         for event in &events {
             match event.token() {
                 LISTENER => door.accept()?,

@@ -72,9 +72,7 @@ pub fn names_bytes(scenario: &Scenario) -> usize {
 /// # Errors
 /// The port cannot be listened on, or the system lacks files.
 pub fn serve(port: u16, orders: Orders) -> io::Result<()> {
-    let poll = Poll::new()?;
-    let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let (poll, listener) = listen(port)?;
     let mut floor = Floor {
         poll,
         listener,
@@ -86,10 +84,7 @@ pub fn serve(port: u16, orders: Orders) -> io::Result<()> {
     };
     let mut events = Events::with_capacity(1024);
     loop {
-        match floor.poll.poll(&mut events, None) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            result => result?,
-        }
+        wait(&mut floor.poll, &mut events)?;
         for event in &events {
             match event.token() {
                 LISTENER => floor.accept()?,
@@ -109,6 +104,22 @@ pub fn serve(port: u16, orders: Orders) -> io::Result<()> {
             floor.write_each()
         }
         floor.inbox.clear();
+    }
+}
+
+/// A listener, and the poll that watches it.
+fn listen(port: u16) -> io::Result<(Poll, TcpListener)> {
+    let poll = Poll::new()?;
+    let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    Ok((poll, listener))
+}
+
+/// Waits for events. A signal ends it without any.
+fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
+    match poll.poll(events, None) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+        result => result,
     }
 }
 

@@ -38,13 +38,10 @@ impl Flags {
             tls: self.tls_threads,
             has_tls: tls.is_some(),
         };
-        let is_given = self.memory_max.is_some();
-        let Threads { reactors, writers, tls: tls_threads, .. } =
-            asked.within(fit, memory_max, is_given)?;
-        let shakers = if tls.is_some() { tls_threads } else { 0 };
+        let threads = asked.within(fit, memory_max, self.memory_max.is_some())?;
         let open_files_max = open_files::limit();
         let needs = open_files::Needs {
-            threads: reactors + writers + shakers,
+            threads: threads.count(),
             peers: self.peers.0.len(),
             www: self.www.is_some(),
         };
@@ -52,11 +49,11 @@ impl Flags {
             tls,
             tls_roots: self.tls_roots,
             tls_handshakes_max: self.tls_handshakes_max,
-            tls_threads,
+            tls_threads: threads.tls,
             listen: vec![self.port.map_or(self.listen, listen_on)],
             peers: self.peers.0,
-            reactors,
-            writers,
+            reactors: threads.reactors,
+            writers: threads.writers,
             peers_per_writer: self.peers_per_writer,
             batch_gap: Duration::from_millis(self.gap),
             batch_bytes_max: (message_bytes_max / MESSAGES_PER_BATCH).max(1),
@@ -135,9 +132,9 @@ impl Threads {
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let fitting = (1..=cores).rev().map(|cores| self.on(cores)).find(|one| one.count() <= fit);
         fitting.ok_or_else(|| {
-            let Threads { reactors, writers, tls, has_tls } = self.on(1);
-            let shakers = if has_tls { tls } else { 0 };
-            memory::too_many_threads((reactors, writers, shakers), fit, memory_max, is_given)
+            let least = self.on(1);
+            let counts = (least.reactors, least.writers, least.tls_in_use());
+            memory::too_many_threads(counts, fit, memory_max, is_given)
         })
     }
 
@@ -152,6 +149,10 @@ impl Threads {
     }
 
     fn count(&self) -> usize {
-        self.reactors + self.writers + if self.has_tls { self.tls } else { 0 }
+        self.reactors + self.writers + self.tls_in_use()
+    }
+
+    fn tls_in_use(&self) -> usize {
+        if self.has_tls { self.tls } else { 0 }
     }
 }

@@ -9,6 +9,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use std::io::{Read, Write};
 
+use super::redial::LINK_GOOD;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);

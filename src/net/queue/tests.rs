@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Polls until `is_so`.
-fn wait_until(is_so: impl Fn() -> bool) {
+pub(super) fn wait_until(is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "it does not come to that");
@@ -84,73 +84,6 @@ fn receive(payload: &[u8], source: &Source<'_>, outbox: &mut Outbox) {
     });
 }
 
-// The budget
-
-#[test]
-fn a_budget_is_never_exceeded_and_everybody_gets_a_share() {
-    const BYTES_MAX: usize = 1_000;
-    let budget = Budget::new(BYTES_MAX);
-    let used = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for seed in 0..4 {
-            let (budget, used) = (&budget, &used);
-            scope.spawn(move || {
-                let mut random = StdRng::seed_from_u64(seed);
-                for _ in 0..2_000 {
-                    let bytes = random.random_range(1..600);
-                    budget.take(bytes);
-                    let now = used.fetch_add(bytes, Ordering::SeqCst) + bytes;
-                    assert!(now <= BYTES_MAX, "{now}");
-                    used.fetch_sub(bytes, Ordering::SeqCst);
-                    budget.give_back(bytes);
-                }
-            });
-        }
-    });
-    assert_eq!(budget.used.load(Ordering::SeqCst), 0);
-    assert_eq!(budget.waiting.load(Ordering::SeqCst), 0);
-}
-
-#[test]
-fn who_waits_for_a_budget_is_woken_when_there_is_enough() {
-    let budget = Budget::new(100);
-    assert!(!budget.take(60) && !budget.take(30));
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| budget.take(50));
-        wait_until(|| budget.waiting.load(Ordering::SeqCst) == 1);
-        budget.give_back(30);
-        assert!(!waiter.is_finished() && budget.used.load(Ordering::SeqCst) == 60);
-        budget.give_back(60);
-        assert!(waiter.join().unwrap(), "it says that it waited");
-    });
-    assert_eq!(budget.used.load(Ordering::SeqCst), 50);
-}
-
-#[test]
-fn a_lone_turn_may_be_larger_than_the_budget() {
-    let budget = Budget::new(100);
-    assert!(!budget.take(1_000));
-    assert!(!budget.try_take(1));
-    budget.give_back(1_000);
-    assert!(budget.try_take(1));
-}
-
-#[test]
-fn a_large_turn_is_not_passed_by_small_ones_for_ever() {
-    let budget = Budget::new(100);
-    assert!(!budget.take(50));
-    thread::scope(|scope| {
-        let large = scope.spawn(|| budget.take(90));
-        wait_until(|| budget.waiting.load(Ordering::SeqCst) == 1);
-        let small = scope.spawn(|| budget.take(10));
-        wait_until(|| budget.waiting.load(Ordering::SeqCst) == 2);
-        assert_eq!(budget.used.load(Ordering::SeqCst), 50, "the small one waits its turn");
-        budget.give_back(50);
-        assert!(large.join().unwrap() && small.join().unwrap());
-    });
-    assert_eq!(budget.used.load(Ordering::SeqCst), 100);
-}
-
 #[test]
 fn a_turn_pays_for_what_it_holds_until_it_is_dropped() {
     let Rig { mut outbox, queues, budget, .. } = rig(2, 9, 1 << 20);
@@ -158,13 +91,13 @@ fn a_turn_pays_for_what_it_holds_until_it_is_dropped() {
     receive(&payload, &Source::borrowed(&payload), &mut outbox);
     outbox.say(peer(0), "{}");
     outbox.flush();
-    let used = budget.used.load(Ordering::SeqCst);
+    let used = budget.used();
     assert!(used > 50_000, "{used}");
     let turns: Vec<_> = queues.iter().map(|queue| queue.try_recv().unwrap()).collect();
     assert!(Arc::ptr_eq(&turns[0], &turns[1]), "the writers share it");
-    assert_eq!(budget.used.load(Ordering::SeqCst), used);
+    assert_eq!(budget.used(), used);
     drop(turns);
-    assert_eq!(budget.used.load(Ordering::SeqCst), 0);
+    assert_eq!(budget.used(), 0);
 }
 
 // The lanes
@@ -184,7 +117,7 @@ fn a_full_lane_blocks_and_loses_nothing() {
         let said: Vec<_> = queues[0].iter().flat_map(|turn| texts_of(&turn)).collect();
         assert_eq!(said, (0..500).map(|at: i32| at.to_string()).collect::<Vec<_>>());
     });
-    assert_eq!(budget.used.load(Ordering::SeqCst), 0);
+    assert_eq!(budget.used(), 0);
 }
 
 #[test]
@@ -204,7 +137,7 @@ fn a_reactor_does_not_wait_for_a_writer_that_has_ended() {
         drop(first);
         reactor.join().unwrap();
     });
-    assert_eq!(budget.used.load(Ordering::SeqCst), 0, "what waited for it is given back");
+    assert_eq!(budget.used(), 0, "what waited for it is given back");
 }
 
 #[test]

@@ -14,7 +14,6 @@ use mio::net::{TcpListener, TcpStream};
 use super::Reactor;
 use super::shared::Opened;
 use super::token::{self, LISTENER, TLS_LISTENER};
-use crate::metrics::Counter;
 use crate::net::admission::Rejection;
 use crate::net::admission::crowd::Pass;
 use crate::net::conn::{Conn, Link, Stage};
@@ -76,7 +75,7 @@ impl Reactor {
     /// Has a TLS handshake made. The connection comes back with [`Command::Welcome`](super::command::Command::Welcome). One that is
     /// turned away just ends: nothing can be said to it in plain.
     fn secure(&mut self, stream: TcpStream, sender: SocketAddr) {
-        let Some(porch) = self.porch.clone() else { return };
+        let Some(pool) = self.tls_pool.clone() else { return };
         let pass = match self.admit(sender) {
             Ok(pass) => pass,
             Err(rejection) => return self.note_refusal(rejection, sender),
@@ -85,7 +84,7 @@ impl Reactor {
         let (reactor, timeout) = (self.index, self.config.handshake_timeout);
         let stay = Box::new(Opened::new(&self.shared));
         let newcomer = Newcomer { stream, sender, expects_header, pass, stay, reactor, timeout };
-        if !porch.admit(newcomer) {
+        if !pool.admit(newcomer) {
             self.note_refusal(Rejection::TlsFull, sender);
         }
     }
@@ -113,11 +112,7 @@ impl Reactor {
             return self.reject(index, rejection);
         }
         if !early.is_empty() {
-            let conn = &mut self.conns[index];
-            conn.bytes_in += early.len() as u64;
-            conn.socket.traffic.bytes_in.set(conn.bytes_in);
-            self.counters.add(Counter::BytesIn, early.len() as u64);
-            self.counters.add(Counter::HttpBytesIn, early.len() as u64);
+            self.count_received(index, early.len());
             self.hear(index, &mut early);
         }
     }

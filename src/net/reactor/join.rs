@@ -74,6 +74,7 @@ impl Reactor {
         link: Arc<Link>,
     ) {
         if let Some(index) = self.join_link(stream, session, link, None) {
+            self.count_received(index, early.len());
             self.hear(index, &mut early);
         }
     }

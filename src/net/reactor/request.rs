@@ -66,7 +66,7 @@ impl Reactor {
 
     /// Hears a request, once it is whole.
     pub(super) fn hear_head(&mut self, index: usize, head: Vec<u8>) {
-        let request = match upgrade::parse(&head, &limits(&self.config)) {
+        let request = match upgrade::parse(&head, &HeadLimits::new(self.config.head_bytes_max)) {
             Ok(Some(request)) => request,
             Ok(None) => {
                 self.conns[index].stage = Stage::Head(head);
@@ -147,11 +147,6 @@ impl Reactor {
             web.serve(Visitor { socket, request, otherwise, limits, stay });
         }
     }
-}
-
-/// How much of a head is accepted.
-pub(super) fn limits(config: &Config) -> HeadLimits {
-    HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() }
 }
 
 /// What a connection that is served elsewhere is counted with, until it ends.

@@ -20,7 +20,7 @@ use crate::dam::mesh::Router;
 use crate::metrics::Metrics;
 use crate::net::conn::Link;
 use crate::net::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
-use crate::net::handshake::{self, Doors, Porch, Secured, Shaker};
+use crate::net::handshake::{self, HandshakePool, HandshakeWorker, Secured, SecuredSink};
 use crate::net::memory::{Keeper, Memory};
 use crate::net::queue::{self, Budget, Lane, Outbound, Outbox};
 use crate::net::reactor::command::Command;
@@ -137,12 +137,12 @@ impl Starter {
     }
 
     /// Starts the reactors, and the thread that serves files, if there are any.
-    pub fn start_reactors(&mut self, porch: Option<&Arc<Porch>>) -> io::Result<()> {
+    pub fn start_reactors(&mut self, tls_pool: Option<&Arc<HandshakePool>>) -> io::Result<()> {
         let config = self.shared.config.clone();
         let start_web = |dir: &PathBuf| Web::start(dir, self.metrics.for_thread());
         let web = config.www.as_ref().map(start_web).transpose()?;
         for index in 0..config.reactors {
-            self.start_reactor(index, porch.cloned(), web.clone())?;
+            self.start_reactor(index, tls_pool.cloned(), web.clone())?;
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Starter {
     fn start_reactor(
         &mut self,
         index: usize,
-        porch: Option<Arc<Porch>>,
+        tls_pool: Option<Arc<HandshakePool>>,
         web: Option<Arc<Web>>,
     ) -> io::Result<()> {
         let poll = Poll::new()?;
@@ -167,7 +167,7 @@ impl Starter {
         let reactor = Reactor::new(reactor::Parts {
             poll,
             index,
-            porch,
+            tls_pool,
             web,
             commands,
             router: Router::new(shared.mesh.clone(), limits, rand::random()),
@@ -184,40 +184,40 @@ impl Starter {
     }
 
     /// Where those who come for TLS shake hands, and the ends of its threads.
-    pub fn build_porch(&self) -> io::Result<(Arc<Porch>, Vec<handshake::Lane>)> {
+    pub fn build_tls_pool(&self) -> io::Result<(Arc<HandshakePool>, Vec<handshake::Lane>)> {
         let Config { tls_threads, tls_handshakes_max, .. } = *self.shared.config;
         let inside = self.shared.handshakes.clone();
-        Porch::build(tls_threads, tls_handshakes_max, inside, self.memory.clone())
+        HandshakePool::build(tls_threads, tls_handshakes_max, inside, self.memory.clone())
     }
 
-    /// Starts the threads behind `porch` that shake hands for TLS; each has one of its `lanes`.
-    pub fn start_shakers(
+    /// Starts the threads of `pool`, which shake hands for TLS; each has one of its `lanes`.
+    pub fn start_tls_workers(
         &mut self,
-        porch: &Arc<Porch>,
+        pool: &Arc<HandshakePool>,
         lanes: Vec<handshake::Lane>,
         identity: &Arc<Identity>,
     ) -> io::Result<()> {
         let mut lanes = lanes.into_iter().enumerate();
-        lanes.try_for_each(|(index, lane)| self.start_shaker(index, lane, porch, identity))
+        lanes.try_for_each(|(index, lane)| self.start_tls_worker(index, lane, pool, identity))
     }
 
-    fn start_shaker(
+    fn start_tls_worker(
         &mut self,
         index: usize,
         lane: handshake::Lane,
-        porch: &Arc<Porch>,
+        pool: &Arc<HandshakePool>,
         identity: &Arc<Identity>,
     ) -> io::Result<()> {
         let name = format!("tls-{index}");
-        let shaker = Shaker::new(handshake::Parts {
+        let worker = HandshakeWorker::new(handshake::Parts {
             lane,
-            porch: porch.clone(),
+            pool: pool.clone(),
             identity: identity.clone(),
-            doors: ReactorDoors(self.reactors.clone()),
+            sink: ReactorSink(self.reactors.clone()),
             counters: self.metrics.for_thread(),
             figures: self.metrics.for_loop(name.clone()),
         });
-        self.spawn(name, move || shaker.run())
+        self.spawn(name, move || worker.run())
     }
 
     /// Starts the thread that reads certificates anew when it is asked to.
@@ -267,7 +267,7 @@ impl Starter {
             roots,
             events,
             sink: Sink { link, reactor, shared: self.shared.clone() },
-            limits: HeadLimits { head_bytes_max: config.head_bytes_max, ..HeadLimits::default() },
+            limits: HeadLimits::new(config.head_bytes_max),
             timing: Timing { handshake: config.handshake_timeout, ..Timing::default() },
         };
         // It is not waited for when the relay stops: it may sit in a name lookup, and holds nothing.
@@ -315,10 +315,10 @@ impl LinkSink for Sink {
 }
 
 /// Where connections go after their TLS handshake.
-struct ReactorDoors(Vec<ReactorHandle>);
+struct ReactorSink(Vec<ReactorHandle>);
 
-impl Doors for ReactorDoors {
-    fn enter(&self, reactor: usize, secured: Secured) {
+impl SecuredSink for ReactorSink {
+    fn secured(&self, reactor: usize, secured: Secured) {
         self.0[reactor].send(Command::Welcome(secured));
     }
 }

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use socket2::{Domain, SockRef, Type};
 
+use super::backlog::HELD_MAX;
 use super::*;
 use crate::metrics::Metrics;
 use crate::net::socket::{Bridge, Received};
@@ -297,6 +298,7 @@ fn a_link_that_is_down_gives_up_what_waits_and_stays_and_who_is_closing_is_cut()
     link.evict(TOKEN, &rig.pen());
     check(&link);
     assert!(link.is_open() && link.held_bytes() == 0 && rig.gauge.held() == 0);
+    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 1);
     let (mut remote, _peer) = rig.inbound();
     rig.send(&mut remote, &text_frame(b'a', 2_000_000, 3_000));
     let close = remote.close_frame(frame::CLOSE_RESTART, "");
@@ -404,6 +406,26 @@ fn a_link_cut_in_the_middle_of_a_frame_goes_on_with_the_next_one() {
         let bytes = rig.read(&mut link, &mut peer, 2_004 + 3_004);
         assert_eq!(said(bytes), [text(b'b', 2_000), text(b'c', 3_000)]);
     }
+}
+
+#[test]
+fn what_a_broken_connection_takes_along_of_a_link_is_counted() {
+    let mut rig = Rig::new();
+    let mut link = Remote::new(PeerId::new(1, 0), true);
+    let peer = rig.connect(&mut link);
+    rig.send(&mut link, &text_frame(b'a', 1_000_000, 1_000));
+    rig.send(&mut link, &text_frame(b'b', 2_000, 1_000));
+    // With bytes unread: the connection is reset.
+    drop(peer);
+    let deadline = Instant::now() + PATIENCE;
+    while link.is_open() {
+        assert!(Instant::now() < deadline);
+        link.write_backlog(TOKEN, &rig.pen());
+    }
+    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 2);
+    link.disconnect();
+    let _peer = rig.connect(&mut link);
+    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 2);
 }
 
 #[test]

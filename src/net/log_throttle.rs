@@ -11,11 +11,11 @@ const LOG_GAP: Duration = Duration::from_secs(10);
 
 /// When lines of each kind were written, and how often they were due since. A thread's own.
 #[derive(Debug)]
-pub struct Seldom<K>(Vec<(K, Instant, u64)>);
+pub struct LogThrottle<K>(Vec<(K, Instant, u64)>);
 
-impl<K> Default for Seldom<K> {
+impl<K> Default for LogThrottle<K> {
     fn default() -> Self {
-        Seldom(Vec::new())
+        LogThrottle(Vec::new())
     }
 }
 
@@ -28,6 +28,16 @@ pub enum Due {
     Since(u64, u64),
 }
 
+impl Due {
+    /// How many the line is about.
+    pub fn count(self) -> u64 {
+        match self {
+            Due::First => 1,
+            Due::Since(count, _) => count,
+        }
+    }
+}
+
 impl fmt::Display for Due {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -37,7 +47,7 @@ impl fmt::Display for Due {
     }
 }
 
-impl<K: PartialEq> Seldom<K> {
+impl<K: PartialEq> LogThrottle<K> {
     /// Something of this kind happened. Says whether a line is due.
     pub fn note(&mut self, kind: K, now: Instant) -> Option<Due> {
         let Some((_, last, more)) = self.0.iter_mut().find(|(known, ..)| *known == kind) else {
@@ -56,7 +66,7 @@ impl<K: PartialEq> Seldom<K> {
 
 /// The log lines of a thread about connections that the operating system failed.
 #[derive(Debug, Default)]
-pub struct FaultLog(Seldom<&'static str>);
+pub struct FaultLog(LogThrottle<&'static str>);
 
 impl FaultLog {
     /// Notes what could not be done, and why.
@@ -73,15 +83,15 @@ mod tests {
 
     #[test]
     fn the_first_of_a_kind_is_told_at_once_and_then_one_line_tells_of_many() {
-        let (mut seldom, start) = (Seldom::default(), Instant::now());
-        assert_eq!(seldom.note("a", start), Some(Due::First));
+        let (mut throttle, start) = (LogThrottle::default(), Instant::now());
+        assert_eq!(throttle.note("a", start), Some(Due::First));
         for number in 0..1000 {
-            assert_eq!(seldom.note("a", start + Duration::from_millis(number)), None);
+            assert_eq!(throttle.note("a", start + Duration::from_millis(number)), None);
         }
-        assert_eq!(seldom.note("b", start), Some(Due::First));
-        let due = seldom.note("a", start + LOG_GAP).expect("it is time");
+        assert_eq!(throttle.note("b", start), Some(Due::First));
+        let due = throttle.note("a", start + LOG_GAP).expect("it is time");
         assert_eq!(due, Due::Since(1001, 10));
         assert_eq!(format!("it failed{due}"), "it failed, 1001 in 10 s");
-        assert_eq!(seldom.note("a", start + LOG_GAP), None);
+        assert_eq!(throttle.note("a", start + LOG_GAP), None);
     }
 }

@@ -37,7 +37,7 @@ pub struct Newcomer {
 }
 
 /// See the module's head.
-pub struct Porch {
+pub struct HandshakePool {
     lanes: Vec<(Sender<(Newcomer, Permit)>, Waker)>,
     next: AtomicUsize,
     inside: Arc<AtomicUsize>,
@@ -46,7 +46,7 @@ pub struct Porch {
     is_closed: AtomicBool,
 }
 
-/// A place on the porch.
+/// A place in the pool.
 pub struct Permit {
     _inside: Inside,
     /// What it is counted with.
@@ -71,15 +71,15 @@ impl Drop for Inside {
     }
 }
 
-/// A thread's end of the porch.
+/// A thread's end of the pool.
 pub struct Lane {
     /// Watches the waker, and connections.
     pub(super) poll: Poll,
     pub(super) newcomers: Receiver<(Newcomer, Permit)>,
 }
 
-impl Porch {
-    /// A porch for `inside_max` connections, if `memory` has room for them, and the ends of its
+impl HandshakePool {
+    /// A pool for `inside_max` connections, if `memory` has room for them, and the ends of its
     /// `threads`. How many there are is told in `inside`.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Porch {
         inside_max: usize,
         inside: Arc<AtomicUsize>,
         memory: Arc<Memory>,
-    ) -> io::Result<(Arc<Porch>, Vec<Lane>)> {
+    ) -> io::Result<(Arc<HandshakePool>, Vec<Lane>)> {
         let (mut lanes, mut ends) = (Vec::new(), Vec::new());
         // A channel has memory for all its places from the start.
         let places = inside_max.min(memory.handshakes_max());
@@ -102,7 +102,7 @@ impl Porch {
             ends.push(Lane { poll, newcomers });
         }
         let (next, is_closed) = Default::default();
-        Ok((Arc::new(Porch { lanes, next, inside, inside_max, memory, is_closed }), ends))
+        Ok((Arc::new(HandshakePool { lanes, next, inside, inside_max, memory, is_closed }), ends))
     }
 
     /// Takes a connection in, unless there are too many: then it is gone. Says whether it did.
