@@ -25,6 +25,12 @@ fn bench(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("put heard before", peers), |bencher| {
             bencher.iter(|| assert_eq!(hub.hear(1, &put), 0));
         });
+        // Duplicates are common now, so that the next message gets a fingerprint.
+        let known = common::put(999_999_999);
+        hub.hear(0, &known);
+        group.bench_function(BenchmarkId::new("put recognised", peers), |bencher| {
+            bencher.iter(|| assert_eq!(hub.hear(1, &known), 0));
+        });
         let bytes = bytes(&get) + bytes(&answer);
         group.throughput(Throughput::ElementsAndBytes { elements: 2, bytes });
         group.bench_function(BenchmarkId::new("get and answer", peers), |bencher| {
