@@ -109,19 +109,19 @@
 //! PERF.md has the figures behind this.
 //!
 //! **tungstenite's `WebSocketContext`** for reading? It takes more than twice the time for a frame of
-//! 200 bytes (`cargo bench --bench reader`). It also holds 1.1 KiB for an idle connection, and after one
+//! 200 bytes (`cargo bench --bench reader`), though not for one of 1 MiB. It also holds 1.1 KiB for an idle connection, and after one
 //! message of 1 MiB it keeps that much for every connection that ever sent one. tungstenite is the
 //! oracle in the reader's tests, and its handshake keys are used.
 //!
 //! **simd-json** for parsing? Routing needs whether a text is JSON and where the members of its
 //! messages are; a tape has every value, unescaped, and up to 30 bytes for each byte of text. The tape
-//! alone takes as long as [`dam::scan`] takes for both (`cargo bench --bench batch`), then it has to
+//! alone takes longer than [`dam::scan`] takes for both (`cargo bench --bench batch`), then it has to
 //! be walked; and it refuses half an emoji, which JavaScript accepts.
 //!
 //! **dashmap** for the memory of ids? Two generations are two maps there: two locks, and up to five
 //! looks for an id at places that are far apart, while a table of millions is in no cache. In
 //! [`dam::dedup`]'s own table a new id is two neighbouring cache lines under one lock. `cargo bench
-//! --bench dedup` has a dashmap beside it that forgets nothing. Names of peers are in one.
+//! --bench dedup` has a dashmap beside it, which forgets an id for each new one. Names of peers are in one.
 //!
 //! **One generation in the dedup table, with a sweep?** Gun sweeps all ids every 9 s. Two
 //! generations that rotate give the same life (9 to 18 s after the last touch), and what is two
