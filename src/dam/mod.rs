@@ -15,5 +15,7 @@ pub mod lenient;
 pub mod mesh;
 pub mod message;
 pub mod peer;
+#[cfg(test)]
+mod random;
 pub mod recall;
 pub mod scan;

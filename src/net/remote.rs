@@ -178,8 +178,9 @@ impl Remote {
 
     /// A configured peer's connection is gone. What was not begun waits for the next one, unless
     /// it was given up, or is the close frame of this one.
-    pub fn disconnect(&mut self) {
+    pub fn disconnect(&mut self, pen: &Pen<'_>) {
         if self.is_open() {
+            pen.counters.add(Counter::DroppedLinkDown, self.is_mid_frame.into());
             self.cut_frame();
         } else {
             self.give_up();

@@ -303,7 +303,7 @@ impl Writer {
         self.finishing.retain(|(finishing, _)| *finishing != slot);
         let remote = &mut self.remotes[slot];
         match remote.may_return() {
-            true => remote.disconnect(),
+            true => remote.disconnect(&pen(&self.parts, self.now)),
             false => self.forget(peer),
         }
     }

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::super::message::{Kind, Rewrite};
 use super::*;
+use crate::dam::random::Random;
 
 const LIMITS: Limits = Limits { message_units_max: 2000, depth_max: 20 };
 
@@ -127,22 +128,6 @@ fn half_an_emoji_is_heard() {
         other => ids.push(brief(other).into_bytes()),
     });
     assert_eq!(ids, [&b"\xED\xA0\xBD"[..], b"\xED\xA0\xBD", b"Element", b"Broken"]);
-}
-
-/// xorshift64*: a failure names the seed that brings it back.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit
-    }
-
-    fn pick<'t>(&mut self, from: &[&'t str]) -> &'t str {
-        from[self.below(from.len())]
-    }
 }
 
 const KEYS: [&str; 22] = [

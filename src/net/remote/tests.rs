@@ -399,8 +399,9 @@ fn a_link_cut_in_the_middle_of_a_frame_goes_on_with_the_next_one() {
         rig.send(&mut link, &text_frame(b'a', 1_000_000, cut));
         rig.send(&mut link, &text_frame(b'b', 2_000, cut));
         rig.read(&mut link, &mut peer, 1_000);
-        link.disconnect();
+        link.disconnect(&rig.pen());
         check(&link);
+        assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 1, "the one that was begun");
         rig.send(&mut link, &text_frame(b'c', 3_000, cut));
         let mut peer = rig.connect(&mut link);
         let bytes = rig.read(&mut link, &mut peer, 2_004 + 3_004);
@@ -423,7 +424,7 @@ fn what_a_broken_connection_takes_along_of_a_link_is_counted() {
         link.write_backlog(TOKEN, &rig.pen());
     }
     assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 2);
-    link.disconnect();
+    link.disconnect(&rig.pen());
     let _peer = rig.connect(&mut link);
     assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 2);
 }
@@ -437,7 +438,7 @@ fn a_close_frame_that_did_not_get_out_does_not_close_the_next_connection() {
     let close = frame::close(frame::CLOSE_NORMAL, "");
     link.finish(close, TOKEN, &rig.pen());
     rig.read(&mut link, &mut peer, 1_000);
-    link.disconnect();
+    link.disconnect(&rig.pen());
     check(&link);
     assert!(link.is_open());
     let mut peer = rig.connect(&mut link);
