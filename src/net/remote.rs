@@ -40,6 +40,10 @@ mod backlog;
 /// at most so long, in bytes.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// What the kernel takes for a peer and cannot send yet, in bytes. More waits here, where it is one copy for all peers, is
+/// counted and bounded, and costs no call until there is room: a reader that stops is found out within so much.
+const UNSENT_BYTES: usize = 256 * 1024;
+
 /// Slices given to one write call: Linux takes 1024.
 const SLICES_MAX: usize = 256;
 
@@ -99,6 +103,8 @@ pub struct Remote {
     is_mid_frame: bool,
     /// The writer's poll knows the socket.
     is_watched: bool,
+    /// What the kernel takes unsent, as [`UNSENT_BYTES`].
+    unsent_bytes_max: usize,
     /// The socket took bytes that the kernel has not yet.
     held: Option<Held>,
     /// When the kernel last took something, or the socket was found full since.
@@ -118,6 +124,7 @@ impl Remote {
             backlog_bytes: 0,
             is_mid_frame: false,
             is_watched: false,
+            unsent_bytes_max: 0,
             held: None,
             stuck_since: None,
         }
@@ -168,6 +175,8 @@ impl Remote {
         self.socket = Some(socket);
         self.state = State::Open;
         self.is_watched = false;
+        self.unsent_bytes_max = 0;
+        self.make_room(0);
         self.held = None;
         self.shorten(pen);
         self.backlog_bytes += first.len();
@@ -194,6 +203,7 @@ impl Remote {
     /// Sends pieces, the last of which ends a frame.
     pub fn send(&mut self, pieces: &[Piece], token: Token, pen: &Pen<'_>) {
         let mut taken = 0;
+        self.make_room(pieces.iter().map(|piece| piece.bytes.len()).sum());
         if let Some(socket) = &self.socket
             && !self.is_waiting()
         {
@@ -220,6 +230,26 @@ impl Remote {
         let bytes_max = if self.is_bridge() { pen.bridge_bytes_max } else { pen.backlog_bytes_max };
         if self.is_over(bytes_max) {
             self.close_slow(Ending::Slow, token, pen);
+        }
+    }
+
+    /// Lets the kernel take twice as much as this at once: a long message leaves in one call, and the next one follows it
+    /// without a gap.
+    fn make_room(&mut self, bytes: usize) {
+        let room = (2 * bytes).next_power_of_two().max(UNSENT_BYTES);
+        if room > self.unsent_bytes_max
+            && let Some(socket) = &self.socket
+        {
+            socket.limit_unsent(room);
+            self.unsent_bytes_max = room;
+        }
+    }
+
+    /// Takes back the room that was made for long messages.
+    pub fn take_back_room(&mut self) {
+        if self.unsent_bytes_max > UNSENT_BYTES {
+            self.unsent_bytes_max = 0;
+            self.make_room(0);
         }
     }
 

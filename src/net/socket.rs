@@ -284,6 +284,15 @@ impl Socket {
         Ok(Written { taken, sent: taken, is_held: false })
     }
 
+    /// The kernel is to take no more once it has so many bytes that it could not send yet (`TCP_NOTSENT_LOWAT`,
+    /// tcp(7)). What it has sent and the other end has not confirmed comes on top.
+    pub fn limit_unsent(&self, bytes: usize) {
+        // Where there is no such limit the kernel takes as much as its buffers hold.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        let _unlimited = socket2::SockRef::from(&self.stream)
+            .set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
+
     /// Says that nothing more will be written. The other end sees it after all that was.
     pub fn finish(&self) {
         if let Some(session) = &self.session {

@@ -66,6 +66,21 @@ impl Rig {
         (self.share(stream, address), peer.into())
     }
 
+    /// A peer whose socket has buffers as the system gives them, but for a small receive buffer at the peer's end.
+    fn roomy(&self) -> (Remote, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let peer = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        peer.set_recv_buffer_size(32 * 1024).unwrap();
+        peer.connect(&listener.local_addr().unwrap().into()).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let (stream, address) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut remote = Remote::new(PeerId::new(1, 0), false);
+        let first = Bytes::from(joined(&text_frame(b'H', 20, 99)));
+        remote.connect(self.share(stream, address), first, TOKEN, &self.pen());
+        (remote, peer.into())
+    }
+
     fn share(&self, stream: TcpStream, address: SocketAddr) -> Arc<Socket> {
         let stream = mio::net::TcpStream::from_std(stream);
         Arc::new(Socket::watched(stream, address, self.reads.registry(), TOKEN).unwrap())
@@ -202,6 +217,37 @@ fn what_does_not_fit_leaves_later_whole_and_in_order() {
         assert!(remote.is_open() && remote.backlog_bytes() == 0);
         assert_eq!(rig.metrics.get(Counter::BytesOut), 22 + sent.len() as u64);
     }
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[test]
+fn the_kernel_takes_little_for_a_peer_that_reads_nothing() {
+    let rig = Rig::new();
+    let (mut remote, _peer) = rig.roomy();
+    while remote.stuck_since().is_none() {
+        rig.send(&mut remote, &text_frame(b'a', 4_000, 5_000));
+    }
+    let taken = rig.metrics.get(Counter::BytesOut) as usize;
+    let in_flight_max = 64 * 1024;
+    assert!((UNSENT_BYTES / 2..UNSENT_BYTES + in_flight_max).contains(&taken), "{taken}");
+}
+
+#[cfg(any(target_os = "android", target_os = "linux"))]
+#[test]
+fn a_long_message_makes_room_for_itself_until_the_next_heartbeat() {
+    let mut rig = Rig::new();
+    let (mut remote, mut peer) = rig.roomy();
+    let room = |remote: &Remote| {
+        SockRef::from(remote.socket().unwrap()).tcp_notsent_lowat().unwrap() as usize
+    };
+    rig.send(&mut remote, &text_frame(b'a', 100_000, 50_000));
+    assert_eq!(room(&remote), UNSENT_BYTES);
+    rig.send(&mut remote, &text_frame(b'b', 600_000, 50_000));
+    assert_eq!(room(&remote), 2 << 20);
+    let bytes = rig.read(&mut remote, &mut peer, 22 + 100_010 + 600_010);
+    assert_eq!(said(bytes), [text(b'H', 20), text(b'a', 100_000), text(b'b', 600_000)]);
+    remote.take_back_room();
+    assert_eq!(room(&remote), UNSENT_BYTES);
 }
 
 #[test]

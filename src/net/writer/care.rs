@@ -63,7 +63,8 @@ impl Writer {
     }
 
     fn heartbeat(&mut self, peer: PeerId) {
-        if self.slot(peer).is_some() {
+        if let Some(slot) = self.slot(peer) {
+            self.remotes[slot].take_back_room();
             self.write_frame(peer, &Bytes::from_static(HEARTBEAT_FRAME));
             self.timers.set(self.now, HEARTBEAT_INTERVAL, Due::Heartbeat(peer));
         }
