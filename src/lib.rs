@@ -26,6 +26,7 @@
 //! | [`metrics`] | what is counted | who counts |
 //! | [`admin`] | what the operator sees: metrics, health, the live page | how the relay works |
 //! | [`top`] | `gunmetal top`: what `admin` tells, in a terminal | how the relay works |
+//! | [`ebb`] | when a table that was full gives back room | what it holds |
 //! | [`http_thread`] | HTTP apart from the data path: hyper on a thread of its own | what it serves |
 //! | [`www`] | which files of `--www` may be seen, and how they are answered | connections |
 //!
@@ -73,7 +74,8 @@
 //!   said after it saw the answer.
 //! - No peer can make the relay dial, run or write anything.
 //! - Everything is bounded, by a limit with a name: see the table in the README.
-//! - What grows with what peers do is counted in [`net::memory`], and the sum has a limit as well.
+//! - What grows with what peers do is counted in [`net::memory`], and the sum has a limit as well. What a spike
+//!   leaves free goes back to the system: [`net::memory::give_back`], the one place with unsafe code.
 //!
 //! With `--www` a reactor that has read a plain request for a file hands the connection and what it has
 //! read to [`net::web`], a thread of its own, where [`net::pipe`] makes the socket, TLS included, a
@@ -133,12 +135,13 @@
 //!
 //! **A channel per peer?** A broadcast would be as many pushes as there are peers. It is one push
 //! per writer.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod dam;
+pub mod ebb;
 pub mod health;
 pub mod http_thread;
 pub mod logs;

@@ -43,13 +43,16 @@ fn forbid(is_bound: impl Fn(&str) -> bool, words: &[&str]) {
 /// Whether a path in `line` has `module` as one of its parts: `super::writer::x`, `use writer;`,
 /// `use super::{queue, writer}`.
 fn names(line: &str, module: &str) -> bool {
+    let is_import = line.trim_start().starts_with("use ");
+    let is_path = |(before, after): (&str, &str)| before.ends_with("::") || after.starts_with("::");
+    around_word(line, module).any(|around| is_import || is_path(around))
+}
+
+/// What is before and behind each `word` in `line`.
+fn around_word<'a>(line: &'a str, word: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(module).any(|(at, _)| {
-        let (before, after) = (&line[..at], &line[at + module.len()..]);
-        let is_word = !before.ends_with(is_part) && !after.starts_with(is_part);
-        let is_import = line.trim_start().starts_with("use ");
-        is_word && (before.ends_with("::") || after.starts_with("::") || is_import)
-    })
+    let around = line.match_indices(word).map(|(at, word)| (&line[..at], &line[at + word.len()..]));
+    around.filter(move |(before, after)| !before.ends_with(is_part) && !after.starts_with(is_part))
 }
 
 #[test]
@@ -95,6 +98,16 @@ fn only_the_command_line_reads_arguments_and_environment() {
         let found = lines.iter().find(reads);
         assert!(found.is_none() || file == "cli.rs", "src/{file}: {}", found.unwrap());
     }
+}
+
+#[test]
+fn unsafe_code_is_one_call_in_one_place() {
+    let is_unsafe =
+        |line: &String| around_word(line, "unsafe").any(|(_, after)| after.starts_with(' '));
+    let calls = sources()
+        .into_iter()
+        .flat_map(|(file, lines)| lines.into_iter().filter(is_unsafe).map(move |_| file.clone()));
+    assert_eq!(calls.collect::<Vec<_>>(), ["net/memory/give_back.rs"]);
 }
 
 #[test]

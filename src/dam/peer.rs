@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use smallvec::SmallVec;
 
 use super::dedup::{Key, KeyMap, Keys, key_map};
+use crate::ebb::Ebb;
 
 /// How many peers a relay names in `><` (Gun: `mesh.raw` stops after the seventh).
 pub const NAMED_PEERS_MAX: usize = 7;
@@ -79,6 +80,7 @@ pub struct Peers {
 struct List {
     next_seat: u64,
     seats: BTreeMap<Seat, Listed>,
+    ebb: Ebb,
     heads: Heads,
 }
 
@@ -161,6 +163,10 @@ impl Peers {
         self.unname(gone.name.as_bytes(), gone.peer);
         if let Some(pid) = &gone.pid {
             self.unname(pid.as_bytes(), gone.peer);
+        }
+        let near = list.seats.len();
+        if list.ebb.is_low(near) {
+            self.named.shrink_to_fit();
         }
         self.renew_heads(&mut list, seat);
     }

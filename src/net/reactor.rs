@@ -40,6 +40,7 @@ use super::web::Web;
 use crate::config::Config;
 use crate::dam::dedup::GENERATION_MS;
 use crate::dam::mesh::Router;
+use crate::ebb::Ebb;
 use crate::metrics::Counters;
 use crate::metrics::loops::Loop;
 use command::Command;
@@ -114,6 +115,7 @@ pub struct Reactor {
     figures: Arc<Loop>,
     roster: Arc<Roster>,
     conns: Slab<Conn>,
+    conns_ebb: Ebb,
     generation: u32,
     ready: VecDeque<Token>,
     handshakes: Timers<Token>,
@@ -151,6 +153,7 @@ impl Reactor {
             figures: parts.figures,
             roster: parts.roster,
             conns: Slab::new(),
+            conns_ebb: Ebb::default(),
             generation: 0,
             ready: VecDeque::new(),
             handshakes: Timers::default(),

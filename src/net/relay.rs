@@ -105,6 +105,7 @@ impl Relay {
             starter.start_reactors(None)?;
         }
         starter.set_alarm();
+        starter.start_giving_back()?;
         let mut outbox = starter.outbox();
         let diallers = starter.start_diallers(roots.as_ref(), &mut outbox)?;
         Ok(Relay {

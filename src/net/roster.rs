@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::conn::Link;
 use super::socket::{Ending, Socket};
 use crate::dam::peer::PeerId;
+use crate::ebb::Ebb;
 
 /// Peers that left and are remembered, for each reactor.
 pub const LEFT_MAX: usize = 64;
@@ -37,6 +38,7 @@ pub struct Roster {
 struct Lists {
     /// By the index of the connection.
     here: Vec<Option<Box<Member>>>,
+    here_ebb: Ebb,
     left: VecDeque<Left>,
 }
 
@@ -163,6 +165,11 @@ impl Roster {
             lists.left.pop_front();
         }
         lists.left.push_back(member.leave(at, ending));
+        let Lists { here, here_ebb, .. } = &mut *lists;
+        here.truncate(here.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        if here_ebb.is_low(here.len()) {
+            here.shrink_to_fit();
+        }
     }
 
     /// Shows every connected peer to `visit`.

@@ -32,6 +32,7 @@ use super::socket::{Bridge, Socket};
 use super::timers::Timers;
 use crate::config::Config;
 use crate::dam::peer::PeerId;
+use crate::ebb::Ebb;
 use crate::metrics::batches::Batches;
 use crate::metrics::loops::Loop;
 use crate::metrics::{Counter, Counters};
@@ -81,6 +82,7 @@ pub struct Parts {
 pub struct Writer {
     parts: Parts,
     remotes: Slab<Remote>,
+    remotes_ebb: Ebb,
     slots: HashMap<PeerId, usize, BuildHasherDefault<PeerHasher>>,
     batch: Coalescer,
     /// Slots of peers whose close frame came while the batch was collected.
@@ -106,6 +108,7 @@ impl Writer {
             batch: Coalescer::new(parts.config.batch_bytes_max, parts.keeper.gauge().clone()),
             parts,
             remotes: Slab::new(),
+            remotes_ebb: Ebb::default(),
             slots: HashMap::default(),
             finishing: Vec::new(),
             gone: Vec::new(),

@@ -110,6 +110,9 @@ impl Reactor {
     /// Empties a slot. The connection is counted no more with what it holds.
     pub(super) fn vacate(&mut self, index: usize) -> Conn {
         let conn = self.conns.remove(index);
+        if self.conns_ebb.is_low(self.conns.len()) {
+            self.conns.shrink_to_fit();
+        }
         let bytes = conn.held + connection_bytes(conn.socket.is_secure());
         self.keeper.gauge().sub(bytes);
         conn

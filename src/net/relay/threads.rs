@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::net::conn::Link;
 use crate::net::dial::{self, Dialer, LinkEvent, LinkSink, Timing};
 use crate::net::handshake::{self, HandshakePool, HandshakeWorker, Secured, SecuredSink};
-use crate::net::memory::{Keeper, Memory};
+use crate::net::memory::{Keeper, Memory, give_back};
 use crate::net::queue::{self, Budget, Lane, Outbound, Outbox};
 use crate::net::reactor::command::Command;
 use crate::net::reactor::shared::Shared;
@@ -105,6 +105,13 @@ impl Starter {
             }
             bells.iter().for_each(|bell| bell.ring());
         });
+    }
+
+    /// Starts the thread that gives freed memory back.
+    ///
+    /// It is not waited for when the relay stops: it holds nothing.
+    pub fn start_giving_back(&self) -> io::Result<()> {
+        give_back::start(&self.memory, &self.shared.mesh)
     }
 
     /// Starts the writers.

@@ -47,6 +47,10 @@ impl Writer {
         }
         for slot in self.gone.drain(..) {
             self.remotes.remove(slot);
+            if self.remotes_ebb.is_low(self.remotes.len()) {
+                self.remotes.shrink_to_fit();
+                self.slots.shrink_to_fit();
+            }
         }
     }
 
