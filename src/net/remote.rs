@@ -374,7 +374,15 @@ impl Remote {
 
     fn fail(&mut self, error: &io::Error, pen: &Pen<'_>) {
         tracing::debug!(peer = ?self.id, %error, "write failed");
-        if self.is_open() && (self.is_link || self.is_bridge()) {
+        if self.is_open() && self.may_return() {
+            // The reactor sees the hang-up, and says that the connection is gone, only then; what waits stays.
+            self.socket().inspect(|socket| {
+                socket.end(Ending::Peer);
+                socket.hang_up();
+            });
+            return self.disconnect(pen);
+        }
+        if self.is_open() && self.is_bridge() {
             pen.counters.add(Counter::DroppedLinkDown, self.frames() as u64);
         }
         self.hang_up(Ending::Peer);

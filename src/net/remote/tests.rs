@@ -456,23 +456,30 @@ fn a_link_cut_in_the_middle_of_a_frame_goes_on_with_the_next_one() {
 }
 
 #[test]
-fn what_a_broken_connection_takes_along_of_a_link_is_counted() {
+fn a_broken_connection_takes_along_of_a_link_the_frame_that_was_begun() {
     let mut rig = Rig::new();
     let mut link = Remote::new(PeerId::new(1, 0), true);
     let peer = rig.connect(&mut link);
+    let socket = link.socket.clone().unwrap();
     rig.send(&mut link, &text_frame(b'a', 1_000_000, 1_000));
     rig.send(&mut link, &text_frame(b'b', 2_000, 1_000));
     // With bytes unread: the connection is reset.
     drop(peer);
     let deadline = Instant::now() + PATIENCE;
-    while link.is_open() {
+    while link.socket().is_some() {
         assert!(Instant::now() < deadline);
         link.write_backlog(TOKEN, &rig.pen());
+        check(&link);
     }
-    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 2);
+    assert_eq!(socket.ending(), Some(Ending::Peer));
+    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 1, "the one that was begun");
+    rig.send(&mut link, &text_frame(b'c', 3_000, 1_000));
+    // The reactor has seen it as well.
     link.disconnect(&rig.pen());
-    let _peer = rig.connect(&mut link);
-    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 2);
+    let mut peer = rig.connect(&mut link);
+    let bytes = rig.read(&mut link, &mut peer, 2_004 + 3_004);
+    assert_eq!(said(bytes), [text(b'b', 2_000), text(b'c', 3_000)]);
+    assert_eq!(rig.metrics.get(Counter::DroppedLinkDown), 1);
 }
 
 #[test]
