@@ -25,7 +25,7 @@ What is missing is left out, and said. Gun comes from npm, the broadcaster is bu
 and rod are taken from PATH: apt-get install nats-server, cargo install rod --version 0.2.4.
 
 Columns that have to be named: gunmetal (as many threads as it likes), gunmetal-2-cores (two reactors, two writers, two \
-cores, of which the generator needs one as well where there are no more), floor-per-wake-up-grown (the bytes a relay of \
+cores, of which the generator needs one as well where there are no more), gunmetal-1-1-2-cores (one of each there), floor-per-wake-up-grown (the bytes a relay of \
 Gun has to add are written as well).";
 
 /// The command line.

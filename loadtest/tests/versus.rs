@@ -87,11 +87,11 @@ fn a_result_says_what_was_measured_and_is_compared_with_another() {
     let relay = loadtest::server::relay_binary(None).unwrap();
     let out = std::env::temp_dir().join(format!("loadtest-cores-{}", std::process::id()));
     let relay = relay.to_string_lossy();
-    let columns = "gunmetal-1-1,gunmetal-2-cores";
+    let columns = "gunmetal-1-1,gunmetal-1-1-2-cores,gunmetal-2-cores";
     let result =
         run(&["versus", "--relay", &relay, "--columns", columns, "--rows", "1-to-10"], &out);
     let systems: Vec<_> = lines(&result).into_iter().map(|[_, system, _]| system).collect();
-    assert_eq!(systems, ["Gunmetal", "GunmetalTwoCores"]);
+    assert_eq!(systems, ["Gunmetal", "GunmetalSpread", "GunmetalTwoCores"]);
     assert!(result["ended_unix_s"].as_u64().unwrap() > 1_700_000_000);
     assert!(result.get("commit").is_some());
     let version = result["versions"]["gunmetal 1+1"].as_str().unwrap();

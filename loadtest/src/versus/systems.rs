@@ -19,6 +19,8 @@ pub enum System {
     Gunmetal,
     /// As many threads as it likes.
     GunmetalDefault,
+    /// One reactor and one writer, and two cores.
+    GunmetalSpread,
     /// Two reactors, two writers and two cores.
     GunmetalTwoCores,
     /// Stock Gun without AXE.
@@ -41,9 +43,10 @@ pub enum System {
 
 impl System {
     /// Every system.
-    pub const ALL: [System; 11] = [
+    pub const ALL: [System; 12] = [
         System::Gunmetal,
         System::GunmetalDefault,
+        System::GunmetalSpread,
         System::GunmetalTwoCores,
         System::Gun,
         System::GunAxe,
@@ -62,6 +65,7 @@ impl System {
         match self {
             System::Gunmetal => "gunmetal 1+1",
             System::GunmetalDefault => "gunmetal",
+            System::GunmetalSpread => "gunmetal 1+1 2 cores",
             System::GunmetalTwoCores => "gunmetal 2 cores",
             System::Gun => "Gun without AXE",
             System::GunAxe => "Gun",
@@ -77,7 +81,7 @@ impl System {
     /// Whether it is measured when no column is named: on one core the relay's own choice of threads is
     /// not another system; two cores, and longer messages, answer questions of their own.
     pub fn is_usual(self) -> bool {
-        !matches!(self, System::GunmetalDefault | System::GunmetalTwoCores | System::FloorWakeGrown)
+        self == System::Gunmetal || !self.is_gunmetal() && self != System::FloorWakeGrown
     }
 
     fn is_floor(self) -> bool {
@@ -86,12 +90,16 @@ impl System {
 
     /// Whether it is a relay of this project.
     pub fn is_gunmetal(self) -> bool {
-        matches!(self, System::Gunmetal | System::GunmetalDefault | System::GunmetalTwoCores)
+        self.is_on_two_cores() || matches!(self, System::Gunmetal | System::GunmetalDefault)
     }
 
     /// Cores that it is given, where there are so many.
     pub fn cores(self) -> usize {
-        if self == System::GunmetalTwoCores { 2 } else { 1 }
+        if self.is_on_two_cores() { 2 } else { 1 }
+    }
+
+    fn is_on_two_cores(self) -> bool {
+        matches!(self, System::GunmetalSpread | System::GunmetalTwoCores)
     }
 
     /// Whether it can do a work at all.
@@ -227,7 +235,7 @@ impl Programs {
 /// How many threads a relay is told to have.
 fn relay_arguments(system: System) -> Vec<String> {
     let threads = match system {
-        System::Gunmetal => "1",
+        System::Gunmetal | System::GunmetalSpread => "1",
         System::GunmetalTwoCores => "2",
         _ => return Vec::new(),
     };

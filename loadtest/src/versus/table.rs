@@ -64,6 +64,10 @@ fn line(cells: &[Cell], row: &'static str, figure: Figure, system: System) -> Op
 /// What has to be known of a column.
 const NOTES: &[(System, &str)] = &[
     (
+        System::GunmetalSpread,
+        "one reactor and one writer on two cores, which the generator may use as well where there are no more",
+    ),
+    (
         System::GunmetalTwoCores,
         "two reactors and two writers on two cores, which the generator may use as well where there are no more",
     ),
