@@ -126,7 +126,7 @@ fn lengths(header: &[u8]) -> Option<(usize, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gunmetal::ws::frame;
+    use gunmetal::ws::frame::{self, Opcode};
 
     fn walk(chunks: &[&[u8]]) -> (Vec<u8>, Vec<Vec<u8>>, usize, Option<u16>) {
         let mut walker = Walker::default();
@@ -151,9 +151,13 @@ mod tests {
         for len in [1, 125, 126, 127, 65_535, 65_536] {
             stream.extend_from_slice(&frame::text_header(len));
             stream.extend(std::iter::repeat_n(b'x', len));
-            stream.extend_from_slice(&frame::ping(b"hello"));
+            stream.extend_from_slice(&frame::control(Opcode::Ping, b"hello", None));
         }
-        stream.extend_from_slice(&frame::close(1013, "slow"));
+        stream.extend_from_slice(&frame::control(
+            Opcode::Close,
+            &frame::close_payload(1013, "slow"),
+            None,
+        ));
         let whole = walk(&[&stream]);
         assert_eq!(whole.0.len(), 1 + 125 + 126 + 127 + 65_535 + 65_536);
         assert_eq!((whole.1.len(), whole.2, whole.3), (6, 6, Some(1013)));
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_masked_frame_from_a_server_is_a_fault() {
-        let frame = frame::masked(frame::Opcode::Text, &[b"{}"], [1, 2, 3, 4]);
+        let frame = frame::masked(Opcode::Text, &[b"{}"], [1, 2, 3, 4]);
         let mut faults = 0;
         Walker::default().walk(&frame, &mut |part| faults += usize::from(part == Part::Fault));
         assert_eq!(faults, 1);

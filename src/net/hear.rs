@@ -103,10 +103,8 @@ impl Hearer<'_> {
             }
             Event::Ping(payload) => {
                 self.counters.count(Counter::PingsIn);
-                let pong = match peer.is_dialled {
-                    true => frame::masked(Opcode::Pong, &[payload], rand::random()).into(),
-                    false => frame::pong(payload),
-                };
+                let key = peer.is_dialled.then(rand::random);
+                let pong = frame::control(Opcode::Pong, payload, key);
                 self.outbox.push(peer.id, Outbound::Frame(peer.id, pong));
             }
             Event::Close(code) => {
@@ -172,13 +170,7 @@ fn broken(fault: ReadError, peer: &Peer) -> Fate {
 /// A close frame with this code, or without any.
 pub fn last_frame(code: Option<u16>, reason: &str, peer: &Peer) -> Bytes {
     let payload = code.map(|code| frame::close_payload(code, reason)).unwrap_or_default();
-    if peer.is_dialled {
-        return frame::masked(Opcode::Close, &[&payload], rand::random()).into();
-    }
-    match code {
-        Some(code) => frame::close(code, reason),
-        None => Bytes::from_static(&[0x88, 0]),
-    }
+    frame::control(Opcode::Close, &payload, peer.is_dialled.then(rand::random))
 }
 
 fn count_dropped(dropped: Dropped, counters: &Counters) {

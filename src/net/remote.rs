@@ -323,11 +323,8 @@ impl Remote {
 
     /// A close frame as this peer must get it.
     pub fn close_frame(&self, code: u16, reason: &str) -> Bytes {
-        if !self.is_link {
-            return frame::close(code, reason);
-        }
         let payload = frame::close_payload(code, reason);
-        frame::masked(Opcode::Close, &[&payload], rand::random()).into()
+        frame::control(Opcode::Close, &payload, self.is_link.then(rand::random))
     }
 
     /// Ends the connection at once. The reactor sees the hang-up.

@@ -123,12 +123,7 @@ pub fn text_header(len: usize) -> Header {
     Header::new(Opcode::Text, len)
 }
 
-/// A server's close frame. A reason longer than 123 bytes is cut at a character.
-pub fn close(code: u16, reason: &str) -> Bytes {
-    control(Opcode::Close, &close_payload(code, reason))
-}
-
-/// What a close frame carries, for either side: the code, then the reason, cut to fit.
+/// What a close frame carries: the code, then the reason, cut at a character so that it fits.
 pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     let mut end = reason.len().min(CONTROL_BYTES_MAX - 2);
     while !reason.is_char_boundary(end) {
@@ -137,19 +132,14 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes(), &reason.as_bytes()[..end]].concat()
 }
 
-/// A server's ping. A payload longer than [`CONTROL_BYTES_MAX`] is cut.
-pub fn ping(payload: &[u8]) -> Bytes {
-    control(Opcode::Ping, payload)
-}
-
-/// A server's answer to a ping with this payload. One longer than [`CONTROL_BYTES_MAX`] is cut.
-pub fn pong(payload: &[u8]) -> Bytes {
-    control(Opcode::Pong, payload)
-}
-
-fn control(opcode: Opcode, payload: &[u8]) -> Bytes {
+/// A whole ping, pong or close frame, masked with `key` if it is from a client. A payload longer than
+/// [`CONTROL_BYTES_MAX`] is cut.
+pub fn control(opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) -> Bytes {
     let payload = &payload[..payload.len().min(CONTROL_BYTES_MAX)];
-    [&*Header::new(opcode, payload.len()), payload].concat().into()
+    match key {
+        Some(key) => masked(opcode, &[payload], key).into(),
+        None => [&*Header::new(opcode, payload.len()), payload].concat().into(),
+    }
 }
 
 /// A whole frame from a client: header, key, and the masked concatenation of `payload`.
@@ -248,16 +238,20 @@ mod tests {
 
     #[test]
     fn control_frames_have_the_layout_of_the_rfc() {
-        assert_eq!(*close(CLOSE_AGAIN, "slow"), *b"\x88\x06\x03\xf5slow");
-        assert_eq!(*ping(b"Hello"), *b"\x89\x05Hello");
-        assert_eq!(*pong(b""), *b"\x8a\x00");
+        let close = close_payload(CLOSE_AGAIN, "slow");
+        assert_eq!(*control(Opcode::Close, &close, None), *b"\x88\x06\x03\xf5slow");
+        assert_eq!(*control(Opcode::Ping, b"Hello", None), *b"\x89\x05Hello");
+        assert_eq!(*control(Opcode::Pong, b"", None), *b"\x8a\x00");
+        // RFC 6455 section 5.7.
+        let masked = b"\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+        assert_eq!(*control(Opcode::Pong, b"Hello", Some([0x37, 0xfa, 0x21, 0x3d])), *masked);
     }
 
     #[test]
     fn long_reasons_are_cut_at_a_character() {
-        let frame = close(CLOSE_PROTOCOL, &"é".repeat(100));
-        assert_eq!(frame.len(), 2 + 2 + 122);
-        assert!(std::str::from_utf8(&frame[4..]).is_ok());
-        assert_eq!(ping(&[0; 200]).len(), 2 + CONTROL_BYTES_MAX);
+        let payload = close_payload(CLOSE_PROTOCOL, &"é".repeat(100));
+        assert_eq!(payload.len(), 2 + 122);
+        assert!(std::str::from_utf8(&payload[2..]).is_ok());
+        assert_eq!(control(Opcode::Ping, &[0; 200], None).len(), 2 + CONTROL_BYTES_MAX);
     }
 }

@@ -390,7 +390,8 @@ fn a_peer_that_is_gone_holds_nothing() {
     check(&remote);
     assert_eq!(remote.backlog_bytes(), 0);
     assert_eq!(remote.socket().unwrap().ending(), Some(Ending::Peer));
-    remote.finish(frame::close(1000, ""), TOKEN, &rig.pen());
+    let close = remote.close_frame(frame::CLOSE_NORMAL, "");
+    remote.finish(close, TOKEN, &rig.pen());
     assert_eq!(remote.closing_since(), None, "nothing more is tried");
     rig.now += Duration::from_secs(1);
 }
@@ -488,7 +489,7 @@ fn a_close_frame_that_did_not_get_out_does_not_close_the_next_connection() {
     let mut link = Remote::new(PeerId::new(1, 0), true);
     let mut peer = rig.connect(&mut link);
     rig.send(&mut link, &text_frame(b'a', 1_000_000, 1_000));
-    let close = frame::close(frame::CLOSE_NORMAL, "");
+    let close = link.close_frame(frame::CLOSE_NORMAL, "");
     link.finish(close, TOKEN, &rig.pen());
     rig.read(&mut link, &mut peer, 1_000);
     link.disconnect(&rig.pen());

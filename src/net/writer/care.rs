@@ -74,10 +74,7 @@ impl Writer {
         let Some(remote) = self.connected(peer, connection) else { return };
         let Some(socket) = remote.socket() else { return };
         socket.take_alive();
-        let ping = match remote.is_link {
-            true => frame::masked(Opcode::Ping, &[], rand::random()).into(),
-            false => frame::ping(b""),
-        };
+        let ping = frame::control(Opcode::Ping, b"", remote.is_link.then(rand::random));
         self.write_frame(peer, &ping);
         self.timers.set(self.now, self.parts.config.pong_timeout, Due::Pong(peer, connection));
     }
