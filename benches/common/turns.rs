@@ -6,6 +6,7 @@ use crossbeam_channel::Receiver;
 use gunmetal::dam::peer::PeerId;
 use gunmetal::metrics::Metrics;
 use gunmetal::net::coalesce::Coalescer;
+use gunmetal::net::placement::Placement;
 use gunmetal::net::queue::{Budget, Outbox, Turn, lane};
 use mio::{Poll, Token, Waker};
 
@@ -26,7 +27,10 @@ pub fn ends() -> Ends {
     let waker = Waker::new(poll.registry(), Token(0)).expect("a waker");
     let (lane, queue, _bell) = lane(8, waker);
     let counters = Metrics::default().for_thread();
-    Ends { outbox: Outbox::new(vec![lane], Budget::new(1 << 30), counters), queue, _poll: poll }
+    let placement = Arc::new(Placement::new(1, 1));
+    placement.enter();
+    let outbox = Outbox::new(vec![lane], placement, Budget::new(1 << 30), counters);
+    Ends { outbox, queue, _poll: poll }
 }
 
 impl Ends {

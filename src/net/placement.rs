@@ -29,8 +29,13 @@ impl Placement {
         let unfilled = counts().find(|(_, count)| *count < self.peers_per_writer);
         let emptiest = || counts().min_by_key(|(_, count)| *count);
         let (writer, _) = unfilled.or_else(emptiest).expect("a relay has a writer");
-        self.counts[writer].fetch_add(1, Ordering::Relaxed);
+        self.counts[writer].fetch_add(1, Ordering::AcqRel);
         writer
+    }
+
+    /// Whether the writer has peers. It has one from before anybody can know of that peer until after it is gone.
+    pub fn is_taken(&self, writer: usize) -> bool {
+        self.counts[writer].load(Ordering::Acquire) > 0
     }
 
     /// A peer of this writer is gone.
@@ -51,6 +56,18 @@ mod tests {
     fn a_writer_gets_its_share_before_the_next_one_gets_any() {
         let placement = Placement::new(3, 2);
         assert_eq!(enter(&placement, 9), [0, 0, 1, 1, 2, 2, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_writer_is_taken_while_it_has_peers() {
+        let placement = Placement::new(2, 2);
+        let taken = || [0, 1].map(|writer| placement.is_taken(writer));
+        assert_eq!(taken(), [false, false]);
+        enter(&placement, 2);
+        assert_eq!(taken(), [true, false]);
+        enter(&placement, 1);
+        (0..2).for_each(|_| placement.leave(0));
+        assert_eq!(taken(), [false, true]);
     }
 
     #[test]

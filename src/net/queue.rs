@@ -22,6 +22,7 @@ use mio::Waker;
 
 use super::bell::Bell;
 use super::memory::{self, Gauge, Held};
+use super::placement::Placement;
 use super::socket::Socket;
 use crate::config::Config;
 use crate::dam::mesh::Outgoing;
@@ -192,6 +193,7 @@ pub fn lane(turns_max: usize, waker: Waker) -> (Lane, Receiver<Arc<Turn>>, Arc<B
 /// Where a reactor puts what is to be written.
 pub struct Outbox {
     lanes: Vec<Lane>,
+    placement: Arc<Placement>,
     budget: Arc<Budget>,
     counters: Arc<Counters>,
     text: Vec<u8>,
@@ -203,14 +205,22 @@ pub struct Outbox {
     messages: u32,
     /// The writers concerned, a bit each.
     writers: u64,
+    /// So are all that have peers.
+    is_broadcast: bool,
 }
 
 impl Outbox {
-    /// An empty outbox for the writers behind `lanes` (64 at most).
-    pub fn new(lanes: Vec<Lane>, budget: Arc<Budget>, counters: Arc<Counters>) -> Self {
+    /// An empty outbox for the writers behind `lanes` (64 at most), whose peers `placement` counts.
+    pub fn new(
+        lanes: Vec<Lane>,
+        placement: Arc<Placement>,
+        budget: Arc<Budget>,
+        counters: Arc<Counters>,
+    ) -> Self {
         assert!((1..=64).contains(&lanes.len()), "a writer is a bit of a u64");
         Outbox {
             lanes,
+            placement,
             budget,
             counters,
             text: Vec::new(),
@@ -219,6 +229,7 @@ impl Outbox {
             read_at: Instant::now(),
             messages: 0,
             writers: 0,
+            is_broadcast: false,
         }
     }
 
@@ -231,7 +242,7 @@ impl Outbox {
     pub fn broadcast(&mut self, message: &Outgoing<'_>, source: &Source<'_>, except: &[PeerId]) {
         let body = self.body(message, source);
         self.items.push(Outbound::Broadcast(body, except.into()));
-        self.writers = u64::MAX;
+        self.is_broadcast = true;
         self.flush_if_full();
     }
 
@@ -322,7 +333,7 @@ impl Outbox {
         let (budget, _held) = (self.budget.clone(), Held::new(&self.budget.gauge, own_bytes));
         let turn = Turn { text, items, bytes, read_at: self.read_at, messages, budget, _held };
         let turn = Arc::new(turn);
-        let writers = std::mem::take(&mut self.writers);
+        let writers = self.take_writers();
         let concerned = |index: &usize| writers & 1 << index != 0;
         // All have it before the first one is woken, who may take this thread's core: a peer that
         // joins meanwhile, by another reactor, is not to hear what others heard long before.
@@ -330,6 +341,16 @@ impl Outbox {
             self.push_turn(index, turn.clone(), writers);
         }
         (0..self.lanes.len()).filter(concerned).for_each(|index| self.lanes[index].bell.ring());
+    }
+
+    /// Whom the turn concerns. A writer without peers is not woken for what it would write to nobody.
+    fn take_writers(&mut self) -> u64 {
+        let writers = std::mem::take(&mut self.writers);
+        if !std::mem::take(&mut self.is_broadcast) {
+            return writers;
+        }
+        let taken = (0..self.lanes.len()).filter(|index| self.placement.is_taken(*index));
+        taken.fold(writers, |writers, index| writers | 1 << index)
     }
 
     fn push_turn(&self, index: usize, turn: Arc<Turn>, writers: u64) {

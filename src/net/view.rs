@@ -158,6 +158,7 @@ mod tests {
     use mio::{Poll, Token, Waker};
 
     use super::*;
+    use crate::net::placement::Placement;
     use crate::net::queue::{Outbound, Outbox, lane};
 
     #[test]
@@ -167,7 +168,8 @@ mod tests {
         let (lane, queue, _bell) = lane(8, waker);
         let depth = Depth::of(&queue);
         let counters = Metrics::default().for_thread();
-        let mut outbox = Outbox::new(vec![lane], Budget::new(1 << 20), counters);
+        let placement = Arc::new(Placement::new(1, 1));
+        let mut outbox = Outbox::new(vec![lane], placement, Budget::new(1 << 20), counters);
         for waiting in 1..=3 {
             outbox.push_to_all(Outbound::DrainLinks);
             outbox.flush();

@@ -27,6 +27,7 @@ pub(super) fn wait_until(is_so: impl Fn() -> bool) {
 /// Some lanes, the writers' ends of them, and the polls that their bells ring.
 struct Rig {
     outbox: Outbox,
+    placement: Arc<Placement>,
     queues: Vec<Receiver<Arc<Turn>>>,
     bells: Vec<Arc<Bell<Waker>>>,
     polls: Vec<Poll>,
@@ -45,8 +46,11 @@ fn rig(writers: usize, turns_max: usize, bytes_max: usize) -> Rig {
         bells.push(bell);
         polls.push(poll);
     }
-    let outbox = Outbox::new(lanes, budget.clone(), metrics.for_thread());
-    Rig { outbox, queues, bells, polls, budget, metrics }
+    // Each has a peer.
+    let placement = Arc::new(Placement::new(writers, 1));
+    (0..writers).for_each(|writer| assert_eq!(placement.enter(), writer));
+    let outbox = Outbox::new(lanes, placement.clone(), budget.clone(), metrics.for_thread());
+    Rig { outbox, placement, queues, bells, polls, budget, metrics }
 }
 
 fn peer(writer: u8) -> PeerId {
@@ -151,6 +155,25 @@ fn only_writers_that_are_concerned_get_a_turn() {
     outbox.push_to_all(Outbound::Drain(Duration::ZERO));
     outbox.flush();
     assert_eq!([0, 1, 2].map(|writer: usize| queues[writer].len()), [2, 1, 2]);
+}
+
+#[test]
+fn a_writer_without_peers_is_not_woken_for_a_broadcast() {
+    let Rig { mut outbox, placement, queues, .. } = rig(3, 9, 1 << 20);
+    placement.leave(1);
+    let payload = br##"{"#":"m","x":1}"##;
+    receive(payload, &Source::borrowed(payload), &mut outbox);
+    outbox.flush();
+    assert_eq!([0, 1, 2].map(|writer: usize| queues[writer].len()), [1, 0, 1]);
+    // What concerns it by itself comes with the broadcasts of the same turn.
+    receive(payload, &Source::borrowed(payload), &mut outbox);
+    outbox.push(peer(1), Outbound::Close(peer(1)));
+    outbox.flush();
+    assert_eq!([0, 1, 2].map(|writer: usize| queues[writer].len()), [2, 1, 2]);
+    assert_eq!(placement.enter(), 1);
+    receive(payload, &Source::borrowed(payload), &mut outbox);
+    outbox.flush();
+    assert_eq!([0, 1, 2].map(|writer: usize| queues[writer].len()), [3, 2, 3]);
 }
 
 #[test]

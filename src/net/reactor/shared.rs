@@ -38,7 +38,7 @@ pub struct Shared {
     /// Peers so far, for their ids.
     pub sequence: AtomicU64,
     /// Which writer a new peer gets.
-    pub placement: Placement,
+    pub placement: Arc<Placement>,
 }
 
 /// A connection that is counted as open while it is no reactor's.
@@ -78,7 +78,7 @@ impl Shared {
             links: AtomicUsize::new(0),
             handshakes: Arc::default(),
             sequence: AtomicU64::new(0),
-            placement: Placement::new(config.writers, config.peers_per_writer),
+            placement: Arc::new(Placement::new(config.writers, config.peers_per_writer)),
             config,
         }
     }

@@ -91,7 +91,8 @@ impl Starter {
 
     /// A way to the writers, of which all have been started.
     pub fn outbox(&self) -> Outbox {
-        Outbox::new(self.lanes.clone(), self.budget.clone(), self.metrics.for_thread())
+        let (placement, budget) = (self.shared.placement.clone(), self.budget.clone());
+        Outbox::new(self.lanes.clone(), placement, budget, self.metrics.for_thread())
     }
 
     /// A shortage of memory wakes everybody.
