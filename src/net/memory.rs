@@ -1,7 +1,8 @@
 //! The promise of memory: what is held for peers, and who has to go when it is too much.
 //!
 //! Owns: what counts as how much, and the thresholds; `gauge` beneath this file has the sums, `keeper` which thread
-//! gives up its worst peer, `give_back` when the system gets freed memory back. Must not know: what is held, how a peer is closed.
+//! gives up its worst peer, `give_back` when the system gets freed memory back. Must not know: what is held, how a peer
+//! is closed.
 //!
 //! Each thread adds up in a [`Gauge`] of its own what its peers hold, when that changes by more
 //! than a message; the sums are looked at once a turn. Counted are: connections at
