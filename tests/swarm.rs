@@ -167,8 +167,8 @@ const FILES_RESERVED: u64 = 200;
 /// What a connection that says nothing may cost the relay.
 const IDLE_BYTES_MAX: u64 = 6 * KIB;
 
-/// What more may be in use when as many have come, got a message and gone once again: what the
-/// allocator keeps of the first ones serves the second ones.
+/// What more may be in use when as many have come, got a message and gone once again, where the allocator gives nothing
+/// back: what it keeps of the first ones serves the second ones.
 const SECOND_ROUND_BYTES_MAX: u64 = 2 * MIB;
 
 #[test]
@@ -186,23 +186,30 @@ fn ten_thousand_idle_connections_are_cheap() {
     first.for_each(|client| swarm.leave(client));
     wait_for_open_files(&mut swarm, &relay, files_before);
 
-    let [left_first, left_second] = [1, 2].map(|round| {
-        come_and_go(&mut swarm, &relay, count, round);
+    let before = relay.private_bytes();
+    let [(top, left), _] = [1, 2].map(|round| {
+        let top = come_and_go(&mut swarm, &relay, count, round);
         wait_for_open_files(&mut swarm, &relay, files_before);
-        relay.private_bytes()
+        (top, relay.private_bytes())
     });
-    let grown = left_second.saturating_sub(left_first);
-    eprintln!("private after {count} have left: {left_first}, once again: {left_second}");
-    assert!(grown <= SECOND_ROUND_BYTES_MAX, "{grown} bytes are not used again");
+    let left_max = match cfg!(target_env = "gnu") {
+        true => before + (top - before) / 2,
+        false => left + SECOND_ROUND_BYTES_MAX,
+    };
+    wait_until(&mut swarm, "memory to be given back", || match relay.private_bytes() {
+        left if left <= left_max => Ok(()),
+        left => Err(format!("{left} bytes of {top} are left, {before} were there before")),
+    });
     relay.stop();
 }
 
-/// Clients come, get one message, and go.
-fn come_and_go(swarm: &mut Swarm, relay: &Relay, count: usize, round: usize) {
+/// Clients come, get one message, and go. Returns the relay's private memory with all of them.
+fn come_and_go(swarm: &mut Swarm, relay: &Relay, count: usize, round: usize) -> u64 {
     let (private, resident) = (relay.private_bytes(), relay.resident_bytes());
     let idle = swarm.join(count);
     let each = |before: u64, now: u64| now.saturating_sub(before) / count as u64;
-    let private_each = each(private, relay.private_bytes());
+    let top = relay.private_bytes();
+    let private_each = each(private, top);
     let resident_each = each(resident, relay.resident_bytes());
     eprintln!("{count} connections: {private_each} bytes each private, {resident_each} resident");
     assert!(private_each.max(resident_each) <= IDLE_BYTES_MAX, "{private_each}, {resident_each}");
@@ -213,6 +220,7 @@ fn come_and_go(swarm: &mut Swarm, relay: &Relay, count: usize, round: usize) {
     let mut flood = Flood::new(source, idle.clone(), 1, 1).of(Kind::OtherPut).named_from(round);
     swarm.drive("a put at all", &mut flood);
     idle.for_each(|client| swarm.leave(client));
+    top
 }
 
 #[test]
