@@ -111,9 +111,9 @@
 //! PERF.md has the figures behind this.
 //!
 //! **tungstenite's `WebSocketContext`** for reading? It takes more than twice the time for a frame of
-//! 200 bytes (`cargo bench --bench reader`), though not for one of 1 MiB. It also holds 1.1 KiB for an idle connection, and after one
-//! message of 1 MiB it keeps that much for every connection that ever sent one. tungstenite is the
-//! oracle in the reader's tests, and its handshake keys are used.
+//! 200 bytes (`cargo bench --bench reader`), though not for one of 1 MiB. It also holds 1.1 KiB for
+//! an idle connection, and after one message of 1 MiB it keeps that much for every connection that
+//! ever sent one. tungstenite is the oracle in the reader's tests, and its handshake keys are used.
 //!
 //! **simd-json** for parsing? Routing needs whether a text is JSON and where the members of its
 //! messages are; a tape has every value, unescaped, and up to 30 bytes for each byte of text. The tape

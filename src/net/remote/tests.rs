@@ -54,31 +54,33 @@ impl Rig {
 
     /// A connection with small buffers: the relay's end and the peer's.
     fn pair(&self) -> (Arc<Socket>, TcpStream) {
+        self.pair_with(64 * 1024, Some(16 * 1024))
+    }
+
+    /// A connection whose peer has a receive buffer of so many bytes, and the relay a send buffer of so many, or one
+    /// as the system gives it.
+    fn pair_with(&self, receive: usize, send: Option<usize>) -> (Arc<Socket>, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let peer = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        peer.set_recv_buffer_size(64 * 1024).unwrap();
+        peer.set_recv_buffer_size(receive).unwrap();
         peer.connect(&listener.local_addr().unwrap().into()).unwrap();
         peer.set_nonblocking(true).unwrap();
         let (stream, address) = listener.accept().unwrap();
-        SockRef::from(&stream).set_send_buffer_size(16 * 1024).unwrap();
+        if let Some(bytes) = send {
+            SockRef::from(&stream).set_send_buffer_size(bytes).unwrap();
+        }
         stream.set_nodelay(true).unwrap();
         stream.set_nonblocking(true).unwrap();
         (self.share(stream, address), peer.into())
     }
 
-    /// A peer whose socket has buffers as the system gives them, but for a small receive buffer at the peer's end.
+    /// A peer whose socket takes as much as the system allows.
     fn roomy(&self) -> (Remote, TcpStream) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let peer = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        peer.set_recv_buffer_size(32 * 1024).unwrap();
-        peer.connect(&listener.local_addr().unwrap().into()).unwrap();
-        peer.set_nonblocking(true).unwrap();
-        let (stream, address) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
+        let (socket, peer) = self.pair_with(32 * 1024, None);
         let mut remote = Remote::new(PeerId::new(1, 0), false);
         let first = Bytes::from(joined(&text_frame(b'H', 20, 99)));
-        remote.connect(self.share(stream, address), first, TOKEN, &self.pen());
-        (remote, peer.into())
+        remote.connect(socket, first, TOKEN, &self.pen());
+        (remote, peer)
     }
 
     fn share(&self, stream: TcpStream, address: SocketAddr) -> Arc<Socket> {
